@@ -1,0 +1,5 @@
+"""`python -m grid` is the command `attackgrid`."""
+
+from grid.cli import main
+
+main()

@@ -1,0 +1,76 @@
+"""What a spec asks for, as frozen data: blocks whose product is the grid, rules that select from it, published values.
+
+Knows nothing of YAML, of validity, or of what is stored.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from grid.nodes import Node
+from tasks.config import Attack, Component, Json
+
+CELL_KINDS = ("dataset", "architecture", "activation", "head", "defense", "training")
+"""The component kinds of a cell, in the order in which a block's product varies them, slowest first."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """How many samples of the test split each case wants (None: all of them), and in which order."""
+
+    count: int | None
+    order: Literal["shuffled", "natural"]
+
+
+@dataclass(frozen=True)
+class WantedAttack:
+    """An attack, and how many samples it wants where that is not the grid's own count."""
+
+    attack: Attack
+    samples: int | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """The product of its lists. `variant` is a label of the reader's (published, corrected); it is in no id."""
+
+    variant: str
+    datasets: tuple[Component, ...]
+    architectures: tuple[Component, ...]
+    activations: tuple[Component, ...]
+    heads: tuple[Component, ...]
+    defenses: tuple[Component, ...]
+    trainings: tuple[Component, ...]
+    seeds: tuple[int, ...]
+    attacks: tuple[WantedAttack, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Selects the cases that, on every axis named, have one of the values given. No axis: every case."""
+
+    allowed: Mapping[str, tuple[Json, ...]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A value from the literature, for every case that `rule` selects, in the unit of the metric."""
+
+    rule: Rule
+    metric: str
+    value: float
+    source: str
+    note: str
+
+
+@dataclass(frozen=True)
+class GridSpec:
+    """A validated spec. `document` is all of it as one tree: extends, profile and overrides merged, files inlined."""
+
+    name: str
+    samples: Samples
+    blocks: tuple[Block, ...]
+    exclude: tuple[Rule, ...]
+    tables: tuple[str, ...]
+    published: tuple[Published, ...]
+    document: Node = field(compare=False, repr=False)

@@ -1,0 +1,406 @@
+"""The commands: parse, call one function, print. The only `import click`.
+
+Results go to stdout, progress and complaints to stderr. Everything heavy is imported by the command that needs it, so
+that `--help` and `check` answer at once.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from grid import __version__
+from grid.errors import GridError, SpecError, UsageError
+
+if TYPE_CHECKING:
+    from grid.attempt import Settings
+    from grid.executor import Executor
+    from grid.plan import Plan
+    from grid.progress import Costs
+    from grid.run import Outcome
+    from grid.spec import GridSpec
+    from grid.store import Store
+
+# ruff: noqa: PLC0415 - each command imports what it needs: --help must not wait for torch, Ray or DuckDB
+
+EXIT_CODES = "Exit codes: 0 complete, 1 internal error, 2 usage or spec, 3 incomplete, 4 store, 130 interrupted."
+FORMATS = ("text", "markdown", "csv", "latex", "json")
+
+spec_argument = click.argument("spec", type=click.Path(path_type=Path))
+store_argument = click.argument("store")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+profile_option = click.option("--profile", help="Use the spec's overrides of this name.")
+set_option = click.option("--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override one value.")
+format_option = click.option("--format", "form", type=click.Choice(FORMATS), help="Default: text.")
+shard_option = click.option(
+    "--shard-size", type=click.IntRange(1), default=100, show_default=True, help="Samples per task and file."
+)
+
+
+def execution_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of `launch` and `resume`: where and how, never what."""
+    options = [
+        click.option("--address", default="local", show_default=True, help="local, inline, auto or HOST:PORT."),
+        click.option("--cpus", type=click.IntRange(1), help="CPU workers (inline: threads). Default: all."),
+        click.option("--gpus", type=click.IntRange(0), help="GPUs to use. Default: all there are."),
+        click.option("--gpu-fraction", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+                     help="Share of a GPU per worker."),
+        click.option("--pretend-gpus", is_flag=True, help="Let a local Ray believe in --gpus that are not there."),
+        click.option("--data-root", type=click.Path(path_type=Path), envvar="ATTACKGRID_DATA", show_envvar=True,
+                     help="Where datasets lie. Default: the user's cache."),
+        click.option("--download", is_flag=True, help="Download datasets that are missing."),
+        shard_option,
+        click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True,
+                     help="Samples attacked at a time; halved when a GPU runs out of memory."),
+        click.option("--fixed-batch", type=click.IntRange(1),
+                     help="Pad every model pass to this many images: rounding cannot depend on the batch."),
+        click.option("--quiet", is_flag=True, help="No progress."),
+        json_option,
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+class Commands(click.Group):
+    """Turns every GridError into its message and exit code; a user's mistake never shows a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except GridError as error:
+            click.echo(f"attackgrid: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader left, as `head` does
+            ctx.exit(0)
+        except KeyboardInterrupt:
+            click.echo("attackgrid: stopped; what was finished is in the store", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="attackgrid")
+def main() -> None:
+    """Launch, resume and query large grids of adversarial attacks on Ray."""
+
+
+@main.command(epilog=EXIT_CODES)
+@spec_argument
+@profile_option
+@set_option
+@json_option
+def check(spec: Path, profile: str | None, overrides: Sequence[str], as_json: bool) -> None:
+    """Validate SPEC and list every problem in it."""
+    from grid.expand import cells, expand
+    from grid.spec import load_spec
+
+    try:
+        loaded = load_spec(spec, profile=profile, overrides=overrides)
+    except SpecError as error:
+        if as_json:
+            problems = [{"line": p.line, "key": p.key, "message": p.message} for p in error.problems]
+            _print_json({"ok": False, "problems": problems})
+            sys.exit(error.exit_code)
+        raise
+    samples = [wanted.samples for wanted in expand(loaded)]
+    counts = {"cells": sum(1 for _ in cells(loaded)), "cases": len(samples), "samples": sum(samples)}
+    if as_json:
+        _print_json({"ok": True, "name": loaded.name, **counts, "problems": []})
+    else:
+        click.echo(f"{spec}: ok: {counts['cells']} cells, {counts['cases']} cases, {counts['samples']} samples")
+
+
+@main.command(epilog=EXIT_CODES)
+@spec_argument
+@click.option("--store", required=True, help="Directory or bucket of the results.")
+@profile_option
+@set_option
+@shard_option
+@json_option
+def plan(spec: Path, store: str, profile: str | None, overrides: Sequence[str], shard_size: int, as_json: bool) -> None:
+    """Say what a launch of SPEC would do. Writes nothing."""
+    from grid.launch import plan_grid
+    from grid.spec import load_spec
+    from grid.store import Store
+
+    loaded = load_spec(spec, profile=profile, overrides=overrides)
+    opened = Store(store)
+    broken = Broken(stays="a launch would set it aside and attack its samples again")
+    made = plan_grid(loaded, opened, shard_size, broken)
+    expected = _expected_seconds(made, opened)
+    if as_json:
+        _print_json({"name": loaded.name, **counts(made), **expected})
+    else:
+        _print_plan(loaded.name, made, expected)
+
+
+@main.command(epilog=EXIT_CODES)
+@spec_argument
+@click.option("--store", required=True, help="Directory or bucket of the results; made if it is not there.")
+@profile_option
+@set_option
+@execution_options
+def launch(spec: Path, store: str, profile: str | None, overrides: Sequence[str], **execution: Any) -> NoReturn:  # noqa: ANN401 - click passes them
+    """Do what is missing of SPEC. The same command again resumes; an edited SPEC extends."""
+    from grid.spec import load_spec
+    from grid.store import Store
+
+    sys.exit(_launch(load_spec(spec, profile=profile, overrides=overrides), Store(store), execution))
+
+
+@main.command(epilog=EXIT_CODES)
+@store_argument
+@click.option("--grid", help="Only the grid of this name. Default: every grid in the store.")
+@execution_options
+def resume(store: str, grid: str | None, **execution: Any) -> NoReturn:  # noqa: ANN401 - click passes them
+    """Do what is missing in STORE, without the spec's file."""
+    from grid.spec import parse_document
+    from grid.store import Store
+
+    opened = Store.existing(store)
+    codes = []
+    for name in _grids(opened, grid):
+        document = opened.grid_document(name)
+        codes.append(_launch(parse_document(document, f"{store}/grids/{name}/spec.yaml"), opened, execution))
+        if codes[-1] == 130:
+            break
+    sys.exit(max(codes, default=0))
+
+
+@main.command(epilog=EXIT_CODES)
+@store_argument
+@click.option("--watch", is_flag=True, help="Again every two seconds, until everything is there.")
+@format_option
+@json_option
+def status(store: str, watch: bool, form: str | None, as_json: bool) -> None:
+    """Say what is done, missing and failed in STORE, by cell and attack."""
+    while True:
+        incomplete = _status(store, "json" if as_json else form or "text", clear=watch)
+        if not (watch and incomplete):
+            sys.exit(3 if incomplete else 0)
+        time.sleep(2)
+
+
+@main.command(epilog=EXIT_CODES)
+@store_argument
+@click.argument("name", required=False)
+@click.option("--grid", help="Only the grid of this name. Default: every grid in the store.")
+@format_option
+@json_option
+def table(store: str, name: str | None, grid: str | None, form: str | None, as_json: bool) -> None:
+    """Render the tables that the spec names, or the one called NAME."""
+    from grid.query import TABLES, query
+    from grid.reading import connect
+    from grid.spec import parse_document
+    from grid.store import Store
+    from grid.tables import render
+
+    opened = Store.existing(store)
+    if name is not None and name not in TABLES:
+        raise UsageError(f"no table {name!r}. There are: {', '.join(TABLES)}")
+    broken = Broken()
+    connection = connect(opened, broken)
+    for each in _grids(opened, grid):
+        document = parse_document(opened.grid_document(each), f"{store}/grids/{each}/spec.yaml")
+        for wanted in [name] if name else document.tables:
+            rows = query(connection, wanted, each)
+            click.echo(render(rows, "json" if as_json else form or "text", title=wanted, grid=each))
+    sys.exit(broken.exit_code)
+
+
+@main.command(epilog=EXIT_CODES)
+@store_argument
+@click.argument("statement")
+@format_option
+@json_option
+def sql(store: str, statement: str, form: str | None, as_json: bool) -> None:
+    """Ask STORE one question in SQL: views cells, cases, samples, coverage, failures, runs, wanted, published."""
+    from grid.query import run_sql
+    from grid.reading import connect
+    from grid.store import Store
+    from grid.tables import render
+
+    broken = Broken()
+    connection = connect(Store.existing(store), broken)
+    click.echo(render(run_sql(connection, statement), "json" if as_json else form or "text"))
+    sys.exit(broken.exit_code)
+
+
+@main.command(epilog=EXIT_CODES)
+@store_argument
+def compact(store: str) -> None:
+    """Merge the small files of every case in STORE. Readers and running grids are not disturbed."""
+    from grid.store import Store
+
+    opened = Store.existing(store)
+    merged = sum(opened.compact(case) for case in sorted(opened.cases_with_shards()))
+    click.echo(f"{merged} cases compacted")
+
+
+@main.command("list", epilog=EXIT_CODES)
+@click.argument("kind")
+@format_option
+@json_option
+def list_components(kind: str, form: str | None, as_json: bool) -> None:
+    """List the components of KIND: datasets, architectures, activations, heads, defenses, attacks, probes."""
+    from grid.listing import components
+    from grid.tables import render
+
+    click.echo(render(components(kind), "json" if as_json else form or "text"))
+
+
+@main.command(epilog=EXIT_CODES)
+def schema() -> None:
+    """Print a JSON Schema of the spec, for editors."""
+    from grid.schema_json import spec_schema
+
+    _print_json(spec_schema())
+
+
+class Broken:
+    """Says each file that is no result, once, and remembers that there was one (as grep does: output, then 2)."""
+
+    def __init__(self, stays: str = "passed over; `attackgrid resume` redoes its samples") -> None:
+        self._stays = stays
+        self.exit_code = 0
+
+    def __call__(self, path: str, reason: str) -> None:
+        """Say it."""
+        click.echo(f"attackgrid: {path}: {reason}: {self._stays}", err=True)
+        self.exit_code = 4
+
+
+def counts(plan: "Plan") -> dict[str, int]:
+    """What `plan --json` promises at least."""
+    names = ("cells", "cases", "cells_to_train", "samples_wanted", "samples_stored", "shards_to_run")
+    return {name: getattr(plan, name) for name in names}
+
+
+def _launch(spec: "GridSpec", store: "Store", execution: dict[str, Any]) -> int:
+    from grid.launch import launch as run_launch
+
+    settings = _settings(store, execution)
+    open_executor = partial(_open_executor, execution)
+    plan, outcome = run_launch(
+        spec, store, open_executor, settings, execution["shard_size"], _costs(store), quiet=execution["quiet"]
+    )
+    _report(spec.name, store, plan, outcome, as_json=execution["as_json"])
+    return outcome.exit_code
+
+
+def _settings(store: "Store", execution: dict[str, Any]) -> "Settings":
+    from grid.attempt import Settings
+
+    root = execution["data_root"] or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "attackgrid"
+    return Settings(
+        store=store.files.root if store.files.local else store.location,
+        data_root=str(root.expanduser().absolute()),
+        run_id="",
+        download=execution["download"],
+        batch_size=execution["batch_size"],
+        fixed_batch=execution["fixed_batch"],
+    )
+
+
+def _open_executor(execution: dict[str, Any]) -> "Executor":
+    address, cpus, gpus, fraction = (execution[k] for k in ("address", "cpus", "gpus", "gpu_fraction"))
+    if address == "inline":
+        from grid.executor import InlineExecutor
+        from grid.work import settle
+
+        settle(threads=cpus)
+        return InlineExecutor()
+    click.echo(f"starting Ray ({address}) ...", err=True)
+    from grid import ray_executor
+
+    if address == "local":
+        return ray_executor.start_local(cpus, gpus, fraction, pretend=execution["pretend_gpus"])
+    return ray_executor.join(address, cpus, gpus, fraction)
+
+
+def _costs(store: "Store") -> "Costs":
+    from grid.progress import Costs
+    from grid.reading import connect, known_costs
+
+    return known_costs(connect(store, lambda *_: None)) if store.exists() else Costs()
+
+
+def _expected_seconds(plan: "Plan", store: "Store") -> dict[str, Any]:
+    from grid.progress import work_left
+
+    seconds, all_known = _costs(store).expect(work_left(plan))
+    return {"expected_worker_seconds": round(seconds, 1) if seconds else None, "expectation_is_complete": all_known}
+
+
+def _print_plan(name: str, plan: "Plan", expected: dict[str, Any]) -> None:
+    from grid.progress import duration
+
+    click.echo(f"{name}: {plan.cells} cells, {plan.cases} cases")
+    click.echo(f"  cells to train   {plan.cells_to_train}")
+    click.echo(f"  samples wanted   {plan.samples_wanted}")
+    click.echo(f"  samples stored   {plan.samples_stored}")
+    click.echo(f"  shards to run    {plan.shards_to_run}")
+    seconds = expected["expected_worker_seconds"]
+    if plan.complete:
+        click.echo("  nothing is missing")
+    elif seconds:
+        least = "" if expected["expectation_is_complete"] else "at least "
+        click.echo(f"  expected time    {least}{duration(seconds)} on one worker, from this store's history")
+
+
+def _report(name: str, store: "Store", plan: "Plan", outcome: "Outcome", *, as_json: bool) -> None:
+    if as_json:
+        facts = {k: getattr(outcome, k) for k in ("cells", "shards", "samples", "failed", "skipped", "interrupted")}
+        _print_json({"name": name, "store": store.location, "outcome": outcome.word, **facts, "plan": counts(plan)})
+    for reason, times in outcome.reasons.items():
+        click.echo(f"failed {times} time{'s' if times != 1 else ''}: {reason}", err=True)
+    done = "nothing was missing" if plan.complete else f"done {outcome.cells} cells, {outcome.shards} shards"
+    click.echo(
+        f"{name}: {outcome.word}: {done}, {outcome.samples} samples; failed {outcome.failed}; skipped "
+        f"{outcome.skipped}. See: attackgrid table {store.location}",
+        err=True,
+    )
+
+
+def _status(location: str, form: str, *, clear: bool) -> bool:
+    from grid.query import run_sql
+    from grid.reading import connect
+    from grid.store import Store
+    from grid.tables import render
+
+    connection = connect(Store.existing(location), Broken())
+    rows = run_sql(connection, STATUS_SQL)
+    if clear and sys.stdout.isatty():
+        click.clear()
+    click.echo(render(rows, form))
+    incomplete = run_sql(connection, "select count(*) as n from coverage where not complete").to_pylist()[0]["n"]
+    untrained = run_sql(connection, "select count(*) as n from cells where not trained").to_pylist()[0]["n"]
+    return bool(incomplete or untrained)
+
+
+STATUS_SQL = """
+select grid, cell_label as cell, attack_label as attack, samples_stored as done,
+       samples_wanted - samples_stored as missing, failures as failed
+from coverage order by all
+"""
+
+
+def _grids(store: "Store", chosen: str | None) -> list[str]:
+    names = store.grids()
+    if chosen is None:
+        return names
+    if chosen not in names:
+        raise UsageError(f"no grid {chosen!r} in {store.location}. There are: {', '.join(names) or 'none'}")
+    return [chosen]
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=1))

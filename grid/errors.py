@@ -1,0 +1,69 @@
+"""What can go wrong, drawn as a tree. Each leaf carries the exit code that the command line ends with.
+
+    GridError                  1  internal
+    ├── UsageError             2  the command line asks for something that cannot be
+    │   └── SpecError          2  a spec has problems: all of them, each with file, line and key
+    ├── StoreError             4  the store cannot be read or written as it must
+    │   ├── StoreVersionError  4  it was written by a newer attackgrid
+    │   └── ForeignFileError   4  a file in it is torn, or is not what its name says
+    └── ClusterError           2  Ray cannot be reached, or does not have what was asked for
+
+Incomplete work (3) and an interruption (130) are outcomes of a run, not errors.
+"""
+
+from dataclasses import dataclass
+
+
+class GridError(Exception):
+    """Anything attackgrid says in one message instead of a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(GridError):
+    """The command line asks for something that cannot be."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing wrong in a spec: where (`line` is 0 if it has none, as for `--set`), which key, and what."""
+
+    line: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        where = ", ".join(filter(None, [f"line {self.line}" if self.line else "", self.key]))
+        return f"{where}: {self.message}" if where else self.message
+
+
+class SpecError(UsageError):
+    """A spec has problems; `problems` are all of them, in order of their lines."""
+
+    def __init__(self, path: str, problems: list[Problem]) -> None:
+        self.path = path
+        self.problems = sorted(problems)
+        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
+        super().__init__("\n".join([f"{path}: {count}", *(f"  {problem}" for problem in self.problems)]))
+
+
+class StoreError(GridError):
+    """The store cannot be read or written as it must."""
+
+    exit_code = 4
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer attackgrid."""
+
+
+class ForeignFileError(StoreError):
+    """A file in the store is torn, or is not what its name says."""
+
+
+class ClusterError(GridError):
+    """Ray cannot be reached, or does not have what was asked for."""
+
+    exit_code = 2

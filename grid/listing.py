@@ -1,0 +1,36 @@
+"""What components there are, as a table: read from their sources, without importing them."""
+
+import pyarrow as pa
+
+from grid.errors import UsageError
+from tasks import registry
+from tasks.registry import REQUIRED, Description
+
+_ATTACK_FACTS = ("knowledge", "norms", "budget")
+
+
+def components(kind: str) -> pa.Table:
+    """One row per component of a kind, which may be named in the plural. Raises UsageError for an unknown kind."""
+    folders = {folder: name for name, folder in registry.FOLDERS.items()}
+    singular = folders.get(kind, kind)
+    if singular not in registry.FOLDERS:
+        raise UsageError(f"no kind of component {kind!r}. There are: {', '.join(sorted(folders))}")
+    return pa.Table.from_pylist([_row(registry.describe(singular, name)) for name in registry.names(singular)])
+
+
+def _row(found: Description) -> dict[str, str]:
+    row = {"name": found.name}
+    if found.kind == "attack":
+        row |= {fact: _words(found.facts.get(fact, "")) for fact in _ATTACK_FACTS}
+    return {**row, "parameters": _parameters(found), "summary": found.summary, "paper": found.paper}
+
+
+def _words(fact: object) -> str:
+    return ", ".join(fact) if isinstance(fact, tuple) else str(fact)
+
+
+def _parameters(found: Description) -> str:
+    return ", ".join(
+        name if parameter.default is REQUIRED else f"{name}={parameter.default!r}"
+        for name, parameter in found.parameters.items()
+    )

@@ -1,0 +1,88 @@
+"""The tree of a document whose every value knows its file and line, and the problems found in it so far.
+
+Knows nothing of YAML's grammar or of grids.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from grid.errors import Problem, SpecError
+from tasks.config import Json
+
+Scalar: TypeAlias = bool | int | float | str | None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A YAML value, with the line of its key (or of itself, in a list), its file, and a scalar's own spelling."""
+
+    value: "Scalar | list[Node] | dict[str, Node]"
+    line: int = field(default=0, compare=False)
+    origin: str = field(default="", compare=False)
+    text: str = field(default="", compare=False)
+
+    def items(self, key: str = "") -> "Iterator[tuple[str, Node]]":
+        """A list's or map's children, each with its dotted path below `key`; a scalar has none."""
+        match self.value:
+            case list() as children:
+                pairs: Iterable[tuple[object, Node]] = enumerate(children)
+            case dict() as children:
+                pairs = children.items()
+            case _:
+                pairs = ()
+        return ((f"{key}.{name}" if key else str(name), child) for name, child in pairs)
+
+
+@dataclass
+class Report:
+    """The problems found so far. Those of another file than `origin` say which file they are in."""
+
+    origin: str
+    problems: list[Problem] = field(default_factory=list)
+    _places: set[tuple[str, int, str]] = field(default_factory=set)
+
+    def add(self, node: Node, key: str, message: str) -> None:
+        """Note a problem at a node's line. Only the first of a place counts: what follows from it is noise."""
+        place = (node.origin, node.line, key)
+        if place in self._places:
+            return
+        self._places.add(place)
+        where = f"in {node.origin}: " if node.origin not in {"", self.origin} else ""
+        self.problems.append(Problem(node.line, key, where + message))
+
+    def finish(self) -> None:
+        """Raise SpecError with every problem, if there is any."""
+        if self.problems:
+            raise SpecError(self.origin, self.problems)
+
+
+def unknown(what: str, word: str, known: Iterable[str], of: str = "") -> str:
+    """The message for a word that is none of the known ones (of something), with the closest of them."""
+    words = sorted(known)
+    close = difflib.get_close_matches(word, words, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    where = f" of {of}" if of else ""
+    return f"unknown {what} {word!r}{where}.{hint} Known: {', '.join(words)}"
+
+
+def plain(node: Node) -> Json:
+    """The value without lines: scalars, lists and maps."""
+    match node.value:
+        case list() as children:
+            return [plain(child) for child in children]
+        case dict() as children:
+            return {key: plain(child) for key, child in children.items()}
+        case scalar:
+            return scalar
+
+
+def moved(node: Node, line: int, origin: str) -> Node:
+    """The same tree, all of it said to stand at one place."""
+    match node.value:
+        case list() as children:
+            return Node([moved(child, line, origin) for child in children], line, origin)
+        case dict() as children:
+            return Node({key: moved(child, line, origin) for key, child in children.items()}, line, origin)
+    return replace(node, line=line, origin=origin)

@@ -1,0 +1,138 @@
+"""How a run tells a person where it is: one live line on a terminal, plain lines elsewhere. Writes to stderr only.
+
+Time left is the sum over what is left of what each kind of shard has cost so far (in this run, or in the store's
+history), divided by the slots.
+"""
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from grid.attempt import Task
+from grid.plan import Plan
+from tasks.config import Case, Cell
+
+PLAIN_LINE_SECONDS = 15.0
+"""How often a plain line is written where stderr is no terminal."""
+
+CostKey = tuple[str, ...]
+
+
+def cost_key(thing: Case | Cell) -> CostKey:
+    """What tasks must share to be expected to cost the same: attack, architecture, dataset; or the latter two."""
+    if isinstance(thing, Case):
+        return (thing.attack.component.name, *cost_key(thing.cell))
+    return (thing.architecture.name, thing.dataset.name)
+
+
+@dataclass
+class Costs:
+    """Seconds per sample of each kind of case, per training of each kind of cell: known beforehand, then measured."""
+
+    seconds: dict[CostKey, float] = field(default_factory=lambda: defaultdict(float))
+    units: dict[CostKey, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, key: CostKey, seconds: float, units: float) -> None:
+        """One more measurement."""
+        self.seconds[key] += seconds
+        self.units[key] += units
+
+    def expect(self, left: Mapping[CostKey, float]) -> tuple[float, bool]:
+        """Seconds of work left, and whether every kind in it has been measured; unmeasured kinds count nothing."""
+        known = {key: n for key, n in left.items() if n and self.units.get(key)}
+        total = sum(n * self.seconds[key] / self.units[key] for key, n in known.items())
+        return total, len(known) == sum(1 for n in left.values() if n)
+
+
+def work_left(plan: Plan) -> dict[CostKey, float]:
+    """Trainings and samples to do, by kind."""
+    left: dict[CostKey, float] = defaultdict(float)
+    for work in plan.work:
+        left[cost_key(work.cell)] += work.train
+        for case in work.cases:
+            left[cost_key(case.case)] += sum(r.stop - r.start for r in case.missing)
+    return left
+
+
+class Progress:
+    """Counts what a run has done and says it."""
+
+    def __init__(self, plan: Plan, costs: Costs, *, quiet: bool = False) -> None:
+        self._plan = plan
+        self._costs = costs
+        self._left = work_left(plan)
+        self._quiet = quiet
+        self._live = sys.stderr.isatty()
+        self._begun = time.monotonic()
+        self._said = self._begun
+        self.cells = self.shards = self.samples = self.failed = 0
+
+    def did(self, task: Task, seconds: float) -> None:
+        """A task is in the store."""
+        if task.kind == "train":
+            self.cells += 1
+            self._spent(cost_key(task.cell), seconds, 1)
+        elif task.kind == "attack" and task.case:
+            self.shards += 1
+            self.samples += task.samples
+            self._spent(cost_key(task.case), seconds, task.samples)
+
+    def failed_at(self, message: str) -> None:
+        """A task left no result. Nothing is said where the message is empty, as for one more of the same."""
+        self.failed += 1
+        if message:
+            self.say(message)
+
+    def tick(self, slots: int) -> None:
+        """Say where the run is, if it is time to."""
+        now = time.monotonic()
+        if not self._quiet and now - self._said >= (0.2 if self._live else PLAIN_LINE_SECONDS):
+            self._said = now
+            line = self.line(slots)
+            sys.stderr.write(f"\r\x1b[2K{line}" if self._live else f"{line}\n")
+            sys.stderr.flush()
+
+    def say(self, message: str) -> None:
+        """One line to keep."""
+        if not self._quiet:
+            sys.stderr.write(f"\r\x1b[2K{message}\n" if self._live else f"{message}\n")
+            sys.stderr.flush()
+
+    def line(self, slots: int) -> str:
+        """Where the run is, in one line."""
+        plan = self._plan
+        elapsed = max(time.monotonic() - self._begun, 1e-9)
+        parts = [
+            f"cells {self.cells}/{plan.cells_to_train}",
+            f"shards {self.shards}/{plan.shards_to_run}",
+            f"samples {self.samples}/{plan.samples_wanted - plan.samples_stored}",
+            f"{self.samples / elapsed:.1f} samples/s",
+            f"{slots} worker{'s' if slots != 1 else ''}",
+        ]
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        return ", ".join([*parts, self._time_left(slots)])
+
+    def _time_left(self, slots: int) -> str:
+        seconds, all_known = self._costs.expect(self._left)
+        if not seconds and not all_known:
+            return "time left not known yet"
+        return f"{'' if all_known else 'at least '}{duration(seconds / max(slots, 1))} left"
+
+    def _spent(self, key: CostKey, seconds: float, units: int) -> None:
+        self._costs.add(key, seconds, units)
+        self._left[key] = max(0.0, self._left[key] - units)
+
+
+def duration(seconds: float) -> str:
+    """Such as 45s, 12m 05s, 3h 20m, 2d 4h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600}h"

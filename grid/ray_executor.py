@@ -1,0 +1,303 @@
+"""Tasks on Ray: the only `import ray`.
+
+A pool of actors, one per slot, each pinned for life to the GPU (or the share of one) or CPU that Ray gave it. A plain
+Ray task with GPUs would start a process per shard; an actor keeps its process, its CUDA context and its last models.
+An actor has one task at a time; what waits, waits in the driver. When an actor or its node dies, the task it had
+comes back as WorkerLostError and another actor is asked for. An actor that stops answering is given up as dead, which
+is what a node whose network was cut needs: Ray itself does not move its task.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+from grid.errors import ClusterError
+from grid.executor import WorkerLostError
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CONNECT_SECONDS = 5.0
+"""How long an address has to answer."""
+START_SECONDS = 180.0
+"""How long the first worker has to start (it imports torch, perhaps from a slow shared disk)."""
+PING_SECONDS = 5.0
+SILENCE_SECONDS = 60.0
+"""A worker is pinged every PING_SECONDS; one that has not answered for SILENCE_SECONDS is given up."""
+
+MAX_FAILED_STARTS = 3
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one worker asks Ray for. A GPU worker asks for no CPU, or four on two CPUs would wait for ever."""
+
+    gpu: float = 0.0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """As actor options."""
+        return {"num_gpus": self.gpu, "num_cpus": 0 if self.gpu else 1, "max_restarts": 0, "max_task_retries": 0}
+
+
+@ray.remote(concurrency_groups={"health": 1})  # type: ignore[call-overload] # Ray's stubs do not know the keyword
+class _Worker:
+    """The actor: runs one function after the other, and answers pings meanwhile."""
+
+    def __init__(self, on_gpu: bool) -> None:
+        if not on_gpu:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray shows every GPU to a worker that asked for none
+        from grid import work  # noqa: PLC0415 - imports torch, which must not see those GPUs
+
+        context = ray.get_runtime_context()
+        gpus = context.get_accelerator_ids().get("GPU", [])
+        name = f"{socket.gethostname()}:{context.get_node_id()[:8]}:{os.getpid()}"
+        work.settle(work.Place(name, ",".join(gpus) or None, ray.__version__), None if on_gpu else 1)
+
+    @ray.method(concurrency_group="health")
+    def ping(self) -> str:
+        return ray.get_runtime_context().get_node_id()
+
+    def call(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+        return function(*args, **kwargs)
+
+
+@dataclass(eq=False)
+class _Seat:
+    """One slot of the pool and the actor in it now."""
+
+    slot: Slot
+    actor: Any = None
+    heard: float = 0.0
+    ready: bool = False
+    failed_starts: int = 0
+    task: Future[Any] | None = None
+    pinged: bool = False
+
+
+class _Waiting(NamedTuple):
+    future: Future[Any]
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class RayExecutor:
+    """An Executor whose slots are Ray actors.
+
+    One thread owns the seats and is alone in calling Ray; everybody else, Ray's own callbacks included (in which a
+    call to Ray would block for ever), leaves it something to do in `_events`.
+    """
+
+    def __init__(self, slots: list[Slot]) -> None:
+        """Ask for one actor per slot and wait until the first is there. Raises ClusterError if none comes."""
+        self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._queue: deque[_Waiting] = deque()
+        self._seats = [_Seat(slot) for slot in slots]
+        self._trouble = ""
+        self._closing = False
+        self._first = threading.Event()
+        for seat in self._seats:
+            self._events.put(partial(self._fill, seat))
+        self._thread = threading.Thread(target=self._serve, daemon=True, name="attackgrid-ray")
+        self._thread.start()
+        self._first.wait(START_SECONDS)
+        if not self.slots:
+            self._stop()
+            reason = self._trouble or f"none within {START_SECONDS:.0f} s; `ray status` says what is taken"
+            raise ClusterError(f"no Ray worker started: {reason}")
+
+    @property
+    def slots(self) -> int:
+        """How many workers are up."""
+        return sum(seat.ready for seat in self._seats)
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a function, importable on the workers, when one of them is free."""
+        future: Future[T] = Future()
+        self._events.put(partial(self._queue.append, _Waiting(future, function, args, kwargs)))
+        return future
+
+    def close(self) -> None:
+        """Kill the workers; leave a cluster that was joined, end one that was started here."""
+        self._stop()
+        ray.shutdown()
+
+    def _stop(self) -> None:
+        self._closing = True
+        self._events.put(lambda: None)
+        self._thread.join()
+        for seat in self._seats:
+            ray.kill(seat.actor, no_restart=True)
+
+    def _serve(self) -> None:
+        next_ping = time.monotonic() + PING_SECONDS
+        while not self._closing:
+            with suppress(Empty):
+                self._events.get(timeout=max(0.0, next_ping - time.monotonic()))()
+                while True:
+                    self._events.get_nowait()()
+            if time.monotonic() >= next_ping:
+                self._check_health()
+                next_ping = time.monotonic() + PING_SECONDS
+            self._assign()
+
+    def _assign(self) -> None:
+        """Give waiting tasks to free workers."""
+        for seat in self._seats:
+            if self._queue and seat.ready and seat.task is None:
+                waiting = self._queue.popleft()
+                seat.task = waiting.future
+                call = seat.actor.call.remote(waiting.function, waiting.args, waiting.kwargs)
+                self._then(call, partial(self._answered, seat, waiting.future))
+
+    def _then(self, reference: Any, handle: Callable[[Future[Any]], None]) -> None:  # noqa: ANN401 - Ray's ObjectRef
+        """Have this object's thread handle what becomes of a call."""
+        reference.future().add_done_callback(lambda done: self._events.put(partial(handle, done)))
+
+    def _answered(self, seat: _Seat, future: Future[Any], done: Future[Any]) -> None:
+        if seat.task is not future:
+            return  # given up before it answered
+        seat.task = None
+        seat.heard = time.monotonic()
+        error = done.exception()
+        if error is None:
+            future.set_result(done.result())
+        elif isinstance(error, RayError) and not isinstance(error, RayTaskError):
+            self._fill(seat)
+            future.set_exception(WorkerLostError(f"its worker was lost ({type(error).__name__})"))
+        else:
+            future.set_exception(error)
+
+    def _fill(self, seat: _Seat) -> None:
+        """Put a new actor into a seat; it counts once it has answered a ping."""
+        if seat.actor is not None:
+            ray.kill(seat.actor, no_restart=True)
+        seat.actor = _Worker.options(**seat.slot.options).remote(seat.slot.gpu > 0)  # type: ignore[attr-defined] # made by ray.remote
+        seat.ready = False
+        self._ping(seat)
+
+    def _ping(self, seat: _Seat) -> None:
+        seat.pinged = True
+        self._then(seat.actor.ping.remote(), partial(self._heard, seat, seat.actor))
+
+    def _heard(self, seat: _Seat, actor: object, done: Future[Any]) -> None:
+        if seat.actor is not actor:
+            return
+        seat.pinged = False
+        error = done.exception()
+        if error is None:
+            seat.heard, seat.ready, seat.failed_starts = time.monotonic(), True, 0
+            self._first.set()
+        elif not seat.ready:
+            self._did_not_start(seat, str(error))
+        elif seat.task is None:
+            self._fill(seat)
+
+    def _did_not_start(self, seat: _Seat, trouble: str) -> None:
+        """Try again a few times; when no seat can be filled, give up with the reason."""
+        seat.failed_starts += 1
+        self._trouble = trouble
+        if seat.failed_starts < MAX_FAILED_STARTS:
+            self._fill(seat)
+        elif all(s.failed_starts >= MAX_FAILED_STARTS for s in self._seats):
+            self._first.set()
+            while self._queue:
+                error = ClusterError(f"no Ray worker starts any more: {trouble}")
+                self._queue.popleft().future.set_exception(error)
+
+    def _check_health(self) -> None:
+        for seat in self._seats:
+            if not seat.ready:
+                continue
+            if time.monotonic() - seat.heard > SILENCE_SECONDS:
+                lost, seat.task = seat.task, None
+                self._fill(seat)
+                if lost:
+                    lost.set_exception(WorkerLostError(f"its worker did not answer for {SILENCE_SECONDS:.0f} s"))
+            elif not seat.pinged:
+                self._ping(seat)
+
+
+def start_local(cpus: int | None, gpus: int | None, gpu_fraction: float, *, pretend: bool = False) -> RayExecutor:
+    """Start a Ray on this machine for this process only, with a worker per share of every GPU; without GPUs, per CPU.
+
+    Raises ClusterError if there are fewer GPUs than asked for, unless `pretend` has Ray believe in them.
+    """
+    num_cpus = cpus or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cpus or os.cpu_count()
+    _init(
+        address="local",
+        num_cpus=num_cpus,
+        num_gpus=gpus if pretend else None,
+        object_store_memory=100 * 1024**2,  # results never pass through it
+    )
+    return _pool("this machine", cpus, gpus, gpu_fraction)
+
+
+def join(address: str, cpus: int | None, gpus: int | None, gpu_fraction: float) -> RayExecutor:
+    """Join a running Ray ("auto", or HOST:PORT). By default a worker per share of every GPU; without GPUs, per CPU.
+
+    Raises ClusterError if it does not answer or has less than was asked for.
+    """
+    if address != "auto":
+        _knock(address)
+    _init(address=address)
+    return _pool(f"the Ray at {address}", cpus, gpus, gpu_fraction)
+
+
+def _pool(where: str, cpus: int | None, gpus: int | None, gpu_fraction: float) -> RayExecutor:
+    """The executor for what was asked for, of what Ray has."""
+    there = ray.cluster_resources()  # type: ignore[no-untyped-call] # Ray leaves it untyped
+    have_cpus, have_gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
+    for name, asked, have in (("CPUs", cpus, have_cpus), ("GPUs", gpus, have_gpus)):
+        if asked is not None and asked > have:
+            ray.shutdown()
+            raise ClusterError(f"{asked} {name} asked for, but {where} has {have}")
+    use_gpus = have_gpus if gpus is None and cpus is None else gpus or 0
+    per_gpu = [Slot(gpu_fraction)] * int(use_gpus / gpu_fraction + 1e-9)
+    try:
+        return RayExecutor(per_gpu or [Slot()] * (have_cpus if cpus is None else cpus))
+    except ClusterError:
+        ray.shutdown()
+        raise
+
+
+def _init(**options: Any) -> None:  # noqa: ANN401 - options of ray.init
+    try:
+        ray.init(
+            include_dashboard=False if options["address"] == "local" else None,
+            configure_logging=True,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            namespace="attackgrid",
+            **options,
+        )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, RayError) as error:
+        raise ClusterError(f"Ray at {options['address']}: {str(error).strip().splitlines()[0]}") from error
+
+
+def _knock(address: str) -> None:
+    """Ray itself takes minutes to notice that nobody is there."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise ClusterError(f"{address!r} is no Ray address: local, inline, auto or HOST:PORT is wanted")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ClusterError(f"no Ray answers at {address}: {error}. Is `ray start --head` running there?") from error

@@ -1,0 +1,68 @@
+"""A store, opened for questions: which files count, and the JSON records as tables. Writes nothing."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from grid import query
+from grid.progress import Costs
+from grid.ranges import cover
+from grid.store import Store
+from tasks.config import canonical
+
+OnBroken = Callable[[str, str], None]
+"""Hears of each file that is no result: its path and why."""
+
+
+def connect(store: Store, on_broken: OnBroken) -> query.Connection:
+    """The views of a store, over the files that count now."""
+    grids = store.grids()
+    cells = list(store.cells())
+    weights = {facts["cell_id"]: facts["weights_sha256"] for facts in cells}
+    paths = [(name, store.files.here(f"grids/{name}/wanted.parquet")) for name in grids]
+    cells_of = {case: cell for _, path in paths for case, cell in _cases(path)}
+    slices = [
+        piece
+        for case in sorted(store.cases_with_shards() & cells_of.keys())
+        for piece in _slices(store, case, weights.get(cells_of[case]), on_broken)
+    ]
+    return query.connect(
+        query.Contents(
+            wanted=paths,
+            published=[(name, store.files.here(f"grids/{name}/published.parquet")) for name in grids],
+            slices=slices,
+            cells=_table(({**c, "cell": canonical(c["cell"])} for c in cells), query.CELLS),
+            failures=_table(store.failures(), query.FAILURES),
+            runs=_table(store.runs(), query.RUNS),
+        )
+    )
+
+
+def known_costs(connection: query.Connection) -> Costs:
+    """What trainings and samples have cost in this store."""
+    costs = Costs()
+    attacks, trainings = query.history_seconds(connection)
+    for row in attacks.to_pylist():
+        costs.add((row["attack"], row["architecture"], row["dataset"]), row["seconds"], 1)
+    for row in trainings.to_pylist():
+        costs.add((row["architecture"], row["dataset"]), row["seconds"], 1)
+    return costs
+
+
+def _cases(path: str) -> Iterable[tuple[str, str]]:
+    table = pq.read_table(path, columns=["case_id", "cell_id"])
+    return ((case, cell) for case, cell in zip(*(c.to_pylist() for c in table.columns), strict=True) if case)
+
+
+def _slices(store: Store, case: str, weights: str | None, on_broken: OnBroken) -> list[query.Slice]:
+    found = store.inventory(case, weights)
+    for path, reason in found.broken:
+        on_broken(store.files.absolute(path), reason)
+    paths = {file.positions: file.path for file in found.whole}
+    return [query.Slice(case, store.files.here(paths[s.stored]), s.stored.start, s.skip, s.take) for s in cover(paths)]
+
+
+def _table(records: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist([{name: r.get(name) for name in schema.names} for r in records], schema=schema)

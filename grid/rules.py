@@ -1,0 +1,100 @@
+"""Which rules select a case: the axes a rule may name, and an index that finds the rules of a case without trying each.
+
+Knows nothing of YAML or of what a rule is for (exclusion, published values).
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeAlias
+
+from grid.blocks import CELL_KINDS, Rule
+from tasks.config import Attack, Cell, Component, Norm, Space
+
+AXES: dict[str, Any] = {
+    "dataset": str,
+    "architecture": str,
+    "activation": str,
+    "head": str,
+    "defense": str,
+    "seed": int,
+    "attack": str,
+    "norm": Norm,
+    "eps": float | None,
+    "space": Space,
+    "box": bool,
+    "variant": str,
+}
+"""What a rule may select by, and the type of its values. Beside these: parameters, as `attack.steps`."""
+PARAMETER_KINDS = (*CELL_KINDS, "attack")
+"""The kinds of component whose parameters a rule may name."""
+
+_Reader: TypeAlias = Callable[[Cell, Attack | None, str], object]
+_ABSENT = object()
+"""The value of an axis that a case does not have: no rule allows it."""
+
+
+class RuleIndex:
+    """Finds the rules that select a case.
+
+    Rules of one value per axis are looked up, all that name the same axes at once: thousands of published values cost
+    no more than a few. The others, with lists, are tried one by one.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._tables: dict[tuple[str, ...], dict[Hashable, list[int]]] = {}
+        self._lists: list[tuple[int, list[tuple[_Reader, frozenset[Hashable]]]]] = []
+        for number, rule in enumerate(rules):
+            allowed = {axis: [_key(value) for value in values] for axis, values in sorted(rule.allowed.items())}
+            if all(len(keys) == 1 for keys in allowed.values()):
+                table = self._tables.setdefault(tuple(allowed), {})
+                table.setdefault(tuple(keys[0] for keys in allowed.values()), []).append(number)
+            else:
+                tests = [(_reader(axis), frozenset(keys)) for axis, keys in allowed.items()]
+                self._lists.append((number, tests))
+        self._readers = {axes: [_reader(axis) for axis in axes] for axes in self._tables}
+
+    def matching(self, cell: Cell, attack: Attack | None, variant: str) -> list[int]:
+        """Positions, as given, of the rules that select this attack on this cell (None: the cell by itself)."""
+        found: list[int] = []
+        for axes, table in self._tables.items():
+            values = tuple(_key(read(cell, attack, variant)) for read in self._readers[axes])
+            found += table.get(values, ())
+        for number, tests in self._lists:
+            if all(_key(read(cell, attack, variant)) in keys for read, keys in tests):
+                found.append(number)
+        return sorted(found)
+
+
+def _key(value: object) -> Hashable:
+    """Equal for values that a reader takes for equal: 1 and 1.0 are, 1 and true are not."""
+    match value:
+        case bool():
+            return (bool, value)
+        case list():
+            return tuple(_key(item) for item in value)
+        case Hashable():
+            return value
+    raise TypeError(f"{value!r} is no value of an axis")
+
+
+def _reader(axis: str) -> _Reader:
+    kind, _, parameter = axis.partition(".")
+    if parameter:
+        return lambda cell, attack, _: _parameter(_component(kind, cell, attack), parameter)
+    if kind in CELL_KINDS or kind == "attack":
+        return lambda cell, attack, _: getattr(_component(kind, cell, attack), "name", _ABSENT)
+    if kind == "variant":
+        return lambda _cell, _attack, variant: variant
+    if kind == "seed":
+        return lambda cell, _attack, _variant: cell.seed
+    return lambda _cell, attack, _: getattr(attack.budget, kind) if attack else _ABSENT
+
+
+def _component(kind: str, cell: Cell, attack: Attack | None) -> Component | None:
+    if kind == "attack":
+        return attack.component if attack else None
+    found: Component = getattr(cell, kind)
+    return found
+
+
+def _parameter(component: Component | None, name: str) -> object:
+    return component.parameters.get(name, _ABSENT) if component else _ABSENT

@@ -1,0 +1,227 @@
+"""The one loop: submit what is ready, wait, record. Knows no cluster: an Executor runs the tasks.
+
+A cell is trained, then its shards become ready: nothing waits for another cell. Ready shards go before further
+trainings, so a cell that was begun is finished first. Only a few more tasks than slots are ever in flight, and shards
+are cut when they are needed, so the driver's memory does not grow with the grid.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from grid.attempt import Done, Failed, Settings, Task, perform
+from grid.errors import StoreError
+from grid.executor import Executor, WorkerLostError
+from grid.plan import CaseWork, CellWork, Plan
+from grid.progress import Progress
+from grid.ranges import cut, num_shards, subtract
+from grid.store import Store
+
+MAX_LOST = 3
+"""A task whose worker was lost this often is recorded as failed."""
+COMPACT_FILES = 16
+"""A finished case of at least this many shards is merged into one file."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did. `skipped` are shards of cells that could not be trained, or left when it was interrupted."""
+
+    cells: int
+    shards: int
+    samples: int
+    failed: int
+    skipped: int
+    interrupted: bool
+    reasons: dict[str, int]
+
+    @property
+    def exit_code(self) -> int:
+        """0 complete, 3 something failed or is missing, 130 interrupted."""
+        if self.interrupted:
+            return 130
+        return 3 if self.failed or self.skipped else 0
+
+    @property
+    def word(self) -> str:
+        """For the record of the run."""
+        return {0: "complete", 3: "incomplete", 130: "interrupted"}[self.exit_code]
+
+
+class Run:
+    """One execution of a plan. `interrupt` may be set at any moment: what is running is finished, no more begun."""
+
+    def __init__(
+        self, plan: Plan, store: Store, executor: Executor, settings: Settings, progress: Progress, shard_size: int
+    ) -> None:
+        self._plan = plan
+        self._store = store
+        self._executor = executor
+        self._settings = settings
+        self._progress = progress
+        self._shard_size = shard_size
+        self._cells = iter(plan.work)
+        self._training: dict[str, CellWork] = {}
+        self._ready: deque[Iterator[Task]] = deque()
+        self._again: deque[Task] = deque()
+        self._chores: deque[Task] = deque()
+        self._in_flight: dict[Future[Done | Failed], Task] = {}
+        self._lost: Counter[str] = Counter()
+        self._left: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._due = plan.shards_to_run
+        self._refused: StoreError | None = None
+        self.interrupt = False
+
+    def execute(self) -> Outcome:
+        """Run until nothing is left that can be done. Raises StoreError if the store refused a result."""
+        while True:
+            self._fill()
+            if not self._in_flight:
+                break
+            done, _ = wait(self._in_flight, timeout=0.2, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._finish(self._in_flight.pop(future), future)
+            self._progress.tick(self._executor.slots)
+        if self._refused:
+            raise self._refused
+        return self._outcome()
+
+    def _fill(self) -> None:
+        slots = max(1, self._executor.slots)
+        while len(self._in_flight) <= slots + slots // 4 and not self.interrupt and not self._refused:
+            task = self._next()
+            if task is None:
+                return
+            future = self._executor.submit(perform, task, self._settings)
+            self._in_flight[future] = task
+            if future.done():  # an executor without slots of its own: let the loop record it first
+                return
+
+    def _next(self) -> Task | None:
+        if self._again:
+            return self._again.popleft()
+        while True:
+            while self._ready:
+                task = next(self._ready[0], None)
+                if task is not None:
+                    return task
+                self._ready.popleft()
+            work = next(self._cells, None)
+            if work is None:
+                return self._chores.popleft() if self._chores else None
+            if work.train:
+                self._training[work.cell.id] = work
+                return Task("train", work.cell)
+            self._release(work.cases)
+
+    def _release(self, cases: list[CaseWork]) -> None:
+        for work in cases:
+            self._left[work.case.id] = num_shards(work.missing, self._shard_size)
+            self._ready.append(_shards(work, self._shard_size))
+
+    def _finish(self, task: Task, future: Future[Done | Failed]) -> None:
+        try:
+            result = future.result()
+        except WorkerLostError as error:
+            self._lost[task.id] += 1
+            if self._lost[task.id] < MAX_LOST and not self.interrupt:
+                self._progress.say(f"{_name(task)}: {error}; trying again on another worker")
+                self._again.append(task)
+                return
+            result = Failed("worker", type(error).__name__, str(error))
+        if isinstance(result, Done):
+            self._did(task, result)
+        else:
+            self._failed(task, result)
+
+    def _did(self, task: Task, result: Done) -> None:
+        self._progress.did(task, result.seconds)
+        self._event(task, "done", seconds=round(result.seconds, 4))
+        if task.kind == "train":
+            self._release(self._verified(self._training.pop(task.cell.id)))
+        elif task.kind == "attack" and task.case:
+            self._due -= 1
+            self._left[task.case.id] -= 1
+            if not self._left[task.case.id]:
+                del self._left[task.case.id]
+                if len(self._store.shard_names(task.case.id)) >= COMPACT_FILES:
+                    self._chores.append(Task("compact", task.cell, task.case))
+
+    def _verified(self, work: CellWork) -> list[CaseWork]:
+        """What is missing of a cell's cases now that its weights are known; results of other weights do not count."""
+        facts = self._store.cell_facts(work.cell.id) or {}
+        stored = self._store.cases_with_shards()
+        verified = []
+        for case, samples, planned in work.cases:
+            missing = planned
+            if case.id in stored:
+                missing = subtract(samples, self._store.usable(case.id, facts.get("weights_sha256")))
+                self._due += num_shards(missing, self._shard_size) - num_shards(planned, self._shard_size)
+            verified.append(CaseWork(case, samples, missing))
+        return verified
+
+    def _failed(self, task: Task, failed: Failed) -> None:
+        if failed.kind == "store":
+            self._refused = StoreError(failed.message)
+        if task.kind == "train":
+            self._training.pop(task.cell.id)
+        if task.kind != "compact":
+            self._due -= task.kind == "attack"
+            reason = f"{failed.error}: {failed.message}"
+            self._progress.failed_at("" if self._reasons[reason] else f"{_name(task)} failed: {reason}")
+            self._reasons[reason] += 1
+        self._event(task, "failed", error=failed.error, message=failed.message)
+        if self._refused:
+            return
+        moment = datetime.now(UTC).isoformat(timespec="microseconds")
+        record = {
+            "task_id": task.id,
+            "task": task.kind,
+            "cell_id": task.cell.id,
+            "case_id": task.case.id if task.case else None,
+            "start": task.positions.start if task.positions else None,
+            "stop": task.positions.stop if task.positions else None,
+            "kind": failed.kind,
+            "error": failed.error,
+            "message": failed.message,
+            "traceback": failed.traceback,
+            "host": failed.host,
+            "attempt": self._lost[task.id] or 1,
+            "time": moment,
+            "run_id": self._settings.run_id,
+        }
+        self._store.record_failure(task.id, moment, record)
+
+    def _event(self, task: Task, event: str, **facts: object) -> None:
+        if self._refused:
+            return
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._store.append_event(self._settings.run_id, {"time": moment, "event": event, "task": task.id, **facts})
+
+    def _outcome(self) -> Outcome:
+        return Outcome(
+            cells=self._progress.cells,
+            shards=self._progress.shards,
+            samples=self._progress.samples,
+            failed=sum(self._reasons.values()),
+            skipped=self._due,
+            interrupted=self.interrupt,
+            reasons=dict(self._reasons),
+        )
+
+
+def _shards(work: CaseWork, size: int) -> Iterator[Task]:
+    for positions in cut(work.missing, size):
+        yield Task("attack", work.case.cell, work.case, positions)
+
+
+def _name(task: Task) -> str:
+    cell = task.cell
+    words = f"{cell.dataset.name}/{cell.architecture.name}/{cell.head.name}/seed {cell.seed}"
+    if task.case is None or task.positions is None:
+        return f"{task.kind} {words} ({task.id})"
+    attack, (start, stop) = task.case.attack.component.name, task.positions
+    return f"{attack} on {words}, samples {start}-{stop} ({task.case.id})"

@@ -1,0 +1,76 @@
+-- Published values beside what was measured.
+-- Grain: one row per published value. A value that is about several cases, one per variant, is one row: what the
+--     variants `published` and `corrected` measure stands in `as_published` and `corrected`, and any other in
+--     `measured`. Where a variant has two cases of the same axes, each has its own row.
+--     `n` is what a value is over: all samples (accuracies), the attacked (success_rate), the successful (means). It
+--     is null where the grid wants no such case, and 0 where nothing is stored yet. `complete`: all the row's cases are.
+-- Parameter: $grid, the name of the grid.
+WITH rows AS (
+    SELECT
+        a.case_id, s.sample, s.clean_correct, s.attacked, s.success, s.l2, s.linf, s.mse, s.relative_l2, s.steps
+    FROM coverage AS a JOIN samples AS s ON s.case_id = a.case_id AND s.position < a.samples_wanted
+    WHERE a.grid = $grid AND a.case_id IN (SELECT case_id FROM published WHERE grid = $grid)
+), rates AS (
+    SELECT
+        case_id, count(DISTINCT sample) AS n, n - count(DISTINCT sample) FILTER (NOT clean_correct) AS clean,
+        n - count(DISTINCT sample) FILTER (success OR NOT clean_correct) AS robust,
+        count(*) FILTER (attacked) AS attacked, count(*) FILTER (success) AS success
+    FROM rows GROUP BY case_id
+), measured AS (
+    SELECT case_id, unnest([
+        {metric: 'clean_accuracy', value: clean / nullif(n, 0), low: wilson_low(clean, n),
+            high: wilson_high(clean, n), n: n},
+        {metric: 'robust_accuracy', value: robust / nullif(n, 0), low: wilson_low(robust, n),
+            high: wilson_high(robust, n), n: n},
+        {metric: 'success_rate', value: success / nullif(attacked, 0), low: wilson_low(success, attacked),
+            high: wilson_high(success, attacked), n: attacked}
+    ], recursive := true) FROM rates
+    UNION ALL BY NAME
+    SELECT case_id, metric, avg(x) AS value, mean_low(x) AS low, mean_high(x) AS high, count(x) AS n
+    FROM (
+        SELECT case_id, unnest([
+            {metric: 'mean_l2', x: l2::DOUBLE}, {metric: 'mean_linf', x: linf::DOUBLE},
+            {metric: 'mean_mse', x: mse::DOUBLE}, {metric: 'mean_relative_l2', x: relative_l2::DOUBLE},
+            {metric: 'mean_steps', x: steps::DOUBLE}
+        ], recursive := true) FROM rows WHERE success
+    ) GROUP BY case_id, metric
+), asked AS (
+    SELECT
+        {source: p.source, metric: p.metric, published: p.value, note: p.note, dataset: w.dataset,
+            architecture: w.architecture, head: w.head, defense: w.defense, activation: w.activation, seed: w.seed,
+            attack: w.attack, norm: w.norm, eps: coalesce(nullif(w.eps_label, ''), w.eps::VARCHAR),
+            variant: CASE WHEN w.variant NOT IN ('published', 'corrected') THEN w.variant END} AS about,
+        p.metric, w.space, w.box, w.attack_label, w.cell_label, w.case_id, c.complete,
+        CASE WHEN w.variant IN ('published', 'corrected') THEN w.variant ELSE 'measured' END AS place
+    FROM published AS p
+    JOIN (SELECT DISTINCT ON (grid, case_id, variant) * FROM wanted) AS w ON w.grid = p.grid AND w.case_id = p.case_id
+    JOIN coverage AS c ON c.grid = p.grid AND c.case_id = p.case_id
+    WHERE p.grid = $grid
+), placed AS (
+    SELECT
+        a.*, m.value, m.low, m.high, coalesce(m.n, 0) AS n,
+        row_number() OVER (PARTITION BY about, place ORDER BY cell_label, attack_label, case_id) AS line
+    FROM asked AS a LEFT JOIN measured AS m USING (case_id, metric)
+), lines AS (
+    SELECT
+        about, line, min(attack_label) AS attack_label,
+        string_agg(DISTINCT space, ', ' ORDER BY space) AS space,
+        CASE WHEN count(DISTINCT box) = 1 THEN any_value(box) END AS box,
+        any_value({value: value, low: low, high: high, n: n}) FILTER (place = 'published') AS p,
+        any_value({value: value, low: low, high: high, n: n}) FILTER (place = 'corrected') AS c,
+        any_value({value: value, low: low, high: high, n: n}) FILTER (place = 'measured') AS m,
+        bool_and(complete) AS complete
+    FROM placed GROUP BY about, line
+)
+SELECT
+    about.source, about.dataset, about.architecture, about.head, about.defense, about.activation, about.seed,
+    about.variant,
+    CASE WHEN count(*) OVER (PARTITION BY about) > 1 THEN attack_label ELSE about.attack END AS attack,
+    about.norm, about.eps, space, box, about.metric, about.published,
+    p.value AS as_published, p.low AS as_published_low, p.high AS as_published_high, p.n AS as_published_n,
+    c.value AS corrected, c.low AS corrected_low, c.high AS corrected_high, c.n AS corrected_n,
+    m.value AS measured, m.low AS measured_low, m.high AS measured_high, m.n AS measured_n,
+    complete, about.note
+FROM lines
+ORDER BY about.source, about.dataset, about.architecture, about.activation, about.head, about.defense, about.seed,
+    about.attack, about.norm, about.eps, about.metric, about, line

@@ -1,0 +1,40 @@
+-- Accuracy on clean images and under each attack.
+-- Grain: one row per cell of the grid with attack 'none', over the distinct stored samples of the cell's cases, and
+--     one row per case. Samples at or beyond the wanted count are left out. A sample under several targets is one
+--     sample, and robust if it withstands them all.
+-- Parameter: $grid, the name of the grid.
+WITH rows AS (
+    SELECT a.cell_id, a.case_id, s.sample, s.clean_correct, s.clean_correct AND NOT s.success AS robust
+    FROM coverage AS a JOIN samples AS s ON s.case_id = a.case_id AND s.position < a.samples_wanted
+    WHERE a.grid = $grid
+), counts AS (
+    SELECT
+        cell_id, case_id, count(DISTINCT sample) AS n,
+        n - count(DISTINCT sample) FILTER (NOT clean_correct) AS clean_correct,
+        n - count(DISTINCT sample) FILTER (NOT robust) AS robust
+    FROM rows GROUP BY GROUPING SETS ((cell_id), (cell_id, case_id))
+), lines AS (
+    SELECT
+        g.* EXCLUDE (samples_wanted), NULL AS case_id, 'none' AS attack, c.clean_correct AS k, coalesce(c.n, 0) AS n,
+        coalesce(c.n, 0) AS samples_stored, g.samples_wanted,
+        CASE WHEN g.samples_wanted = 0 THEN t.trained ELSE coalesce(c.n, 0) >= g.samples_wanted END AS complete
+    FROM base.grid_cells AS g
+    LEFT JOIN cells AS t ON t.cell_id = g.cell_id
+    LEFT JOIN counts AS c ON c.cell_id = g.cell_id AND c.case_id IS NULL
+    WHERE g.grid = $grid
+    UNION ALL BY NAME
+    SELECT
+        a.* EXCLUDE (attack, attack_label, failures), a.attack_label AS attack, g.cell, c.robust AS k,
+        coalesce(c.n, 0) AS n
+    FROM coverage AS a
+    LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
+    LEFT JOIN counts AS c ON c.case_id = a.case_id
+    WHERE a.grid = $grid
+)
+SELECT
+    dataset, architecture, head, defense, activation, seed, variant, cell, attack, norm, eps_label AS eps, space, box,
+    k / nullif(n, 0) AS accuracy, wilson_low(k, n) AS accuracy_low, wilson_high(k, n) AS accuracy_high, n,
+    samples_stored, samples_wanted, complete
+FROM lines
+ORDER BY dataset, architecture, activation, head, defense, seed, cell_label, cell_id, case_id IS NOT NULL, variant,
+    attack, norm, lines.eps, space, box, case_id

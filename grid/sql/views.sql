@@ -1,0 +1,132 @@
+-- The views that every question starts from; each opens with its grain. Names are those of tasks/schema.py.
+-- The schema `base` holds what lies beneath: the files as they are, and the records that came with them.
+
+-- One row per (grid, case, variant), and one per cell of a grid that has no attack.
+CREATE VIEW wanted AS
+SELECT f.grid, w.* EXCLUDE (file_index, file_row_number)
+FROM base.wanted AS w JOIN base.wanted_files AS f USING (file_index);
+
+-- One row per (grid, published value, case).
+CREATE VIEW published AS
+SELECT f.grid, p.* EXCLUDE (file_index, file_row_number)
+FROM base.published AS p JOIN base.published_files AS f USING (file_index);
+
+-- One row per run.
+CREATE VIEW runs AS FROM base.runs;
+
+-- One row per (grid, cell). `cell` is its label where another cell of the grid has the same axes, else null.
+CREATE VIEW base.grid_cells AS
+WITH asked AS (
+    SELECT
+        grid, cell_id, any_value(dataset) AS dataset, any_value(architecture) AS architecture,
+        any_value(activation) AS activation, any_value(head) AS head, any_value(defense) AS defense,
+        any_value(seed) AS seed, min(cell_label) AS cell_label, any_value(cell_json) AS cell_json,
+        coalesce(string_agg(DISTINCT nullif(variant, ''), ', ' ORDER BY nullif(variant, '')), '') AS variant,
+        max(samples_wanted) AS samples_wanted
+    FROM main.wanted GROUP BY grid, cell_id
+)
+SELECT
+    *, CASE WHEN count(*) OVER (PARTITION BY grid, dataset, architecture, activation, head, defense, seed) > 1
+        THEN cell_label END AS cell
+FROM asked;
+
+-- One row per (grid, case).
+CREATE VIEW base.grid_cases AS
+SELECT
+    grid, case_id, any_value(cell_id) AS cell_id, any_value(dataset) AS dataset,
+    any_value(architecture) AS architecture, any_value(activation) AS activation, any_value(head) AS head,
+    any_value(defense) AS defense, any_value(seed) AS seed, min(cell_label) AS cell_label,
+    any_value(attack) AS attack, min(attack_label) AS attack_label, any_value(norm) AS norm, any_value(eps) AS eps,
+    coalesce(nullif(min(eps_label), ''), any_value(eps)::VARCHAR) AS eps_label,
+    any_value(space) AS space, any_value(box) AS box,
+    coalesce(string_agg(DISTINCT nullif(variant, ''), ', ' ORDER BY nullif(variant, '')), '') AS variant,
+    max(samples_wanted) AS samples_wanted
+FROM main.wanted WHERE case_id IS NOT NULL GROUP BY grid, case_id;
+
+-- One row per cell that any grid wants or that is trained. `cell_label` is null where no grid wants it.
+CREATE VIEW cells AS
+WITH asked AS (
+    SELECT
+        cell_id, any_value(dataset) AS dataset, any_value(architecture) AS architecture,
+        any_value(activation) AS activation, any_value(head) AS head, any_value(defense) AS defense,
+        any_value(seed) AS seed, min(cell_label) AS cell_label, any_value(cell_json) AS cell_json
+    FROM wanted GROUP BY cell_id
+)
+SELECT
+    cell_id,
+    coalesce(a.dataset, t.cell ->> '$.dataset.name') AS dataset,
+    coalesce(a.architecture, t.cell ->> '$.architecture.name') AS architecture,
+    coalesce(a.activation, t.cell ->> '$.activation.name') AS activation,
+    coalesce(a.head, t.cell ->> '$.head.name') AS head,
+    coalesce(a.defense, t.cell ->> '$.defense.name') AS defense,
+    coalesce(a.seed, (t.cell ->> '$.seed')::BIGINT) AS seed,
+    a.cell_label, t.cell_id IS NOT NULL AS trained, t.* EXCLUDE (cell_id, cell),
+    coalesce(t.cell, a.cell_json) AS cell_json
+FROM asked AS a FULL JOIN base.cells AS t USING (cell_id);
+
+-- One row per case that any grid wants. `samples_wanted` is the most that one asks for.
+CREATE VIEW cases AS
+WITH asked AS (
+    SELECT
+        case_id, any_value(COLUMNS(* EXCLUDE (grid, case_id, cell_label, attack_label, eps_label, variant,
+            samples_wanted))),
+        min(cell_label) AS cell_label, min(attack_label) AS attack_label, min(eps_label) AS eps_label,
+        coalesce(string_agg(DISTINCT nullif(variant, ''), ', ' ORDER BY nullif(variant, '')), '') AS variant,
+        max(samples_wanted) AS samples_wanted
+    FROM base.grid_cases GROUP BY case_id
+), stored AS (
+    SELECT case_id, sum(take)::BIGINT AS samples_stored FROM base.slices GROUP BY case_id
+)
+SELECT a.*, coalesce(s.samples_stored, 0) AS samples_stored
+FROM asked AS a LEFT JOIN stored AS s USING (case_id);
+
+-- One row per stored (case, sample, target) of a case that any grid wants. `position` is its rank in the order.
+CREATE VIEW samples AS
+SELECT
+    r.* EXCLUDE (file_index, file_row_number), s.start + r.file_row_number AS position,
+    c.cell_id, c.dataset, c.architecture, c.activation, c.head, c.defense, c.cell_label,
+    c.attack, c.attack_label, c.norm, c.eps, c.eps_label, c.space, c.box, c.variant
+FROM base.samples AS r
+JOIN base.slices AS s
+    ON r.file_index = s.file_index AND r.file_row_number >= s.skip AND r.file_row_number < s.skip + s.take
+JOIN cases AS c ON c.case_id = r.case_id;
+
+-- One row per failure record. `resolved`: what failed has been done since.
+CREATE VIEW failures AS
+WITH done AS (
+    SELECT f.rowid AS record, sum(overlap(
+        s.start + s.skip, s.start + s.skip + s.take, coalesce(f.start, 0), coalesce(f.stop, s.start + s.skip + s.take)
+    )) AS positions
+    FROM base.failures AS f JOIN base.slices AS s USING (case_id) GROUP BY f.rowid
+)
+SELECT
+    f.*, c.dataset, c.architecture, c.activation, c.head, c.defense, c.seed, c.cell_label,
+    k.attack, k.attack_label, k.variant,
+    CASE WHEN f.case_id IS NULL THEN coalesce(c.trained, false)
+        ELSE coalesce(d.positions, 0) >= coalesce(f.stop - f.start, 1) END AS resolved
+FROM base.failures AS f
+LEFT JOIN cells AS c ON c.cell_id = f.cell_id
+LEFT JOIN cases AS k ON k.case_id = f.case_id
+LEFT JOIN done AS d ON d.record = f.rowid;
+
+-- One row per (grid, case). `samples_stored` counts positions below `samples_wanted`; `failures` counts the unresolved
+-- records that stand in its way: its own, and those of training its cell.
+CREATE VIEW coverage AS
+WITH stored AS (
+    SELECT a.grid, a.case_id, sum(overlap(
+        s.start + s.skip, s.start + s.skip + s.take, 0, a.samples_wanted
+    ))::BIGINT AS positions
+    FROM base.grid_cases AS a JOIN base.slices AS s USING (case_id) GROUP BY a.grid, a.case_id
+), own AS (
+    SELECT case_id, count(*) AS num FROM failures WHERE NOT resolved AND case_id IS NOT NULL GROUP BY case_id
+), training AS (
+    SELECT cell_id, count(*) AS num FROM failures WHERE NOT resolved AND case_id IS NULL GROUP BY cell_id
+)
+SELECT
+    a.*, coalesce(s.positions, 0) AS samples_stored,
+    coalesce(s.positions, 0) >= a.samples_wanted AS complete,
+    coalesce(o.num, 0) + coalesce(t.num, 0) AS failures
+FROM base.grid_cases AS a
+LEFT JOIN stored AS s ON s.grid = a.grid AND s.case_id = a.case_id
+LEFT JOIN own AS o ON o.case_id = a.case_id
+LEFT JOIN training AS t ON t.cell_id = a.cell_id;

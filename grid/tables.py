@@ -1,0 +1,292 @@
+r"""Arrow tables as text: `text`, `markdown` and `latex` for reading, `csv` and `json` for machines.
+
+For machines every value is exact and every column its own. For reading, columns are put together by their names:
+
+    x, x_low, x_high          93.1 [91.2, 94.6]
+    x_stored, x_wanted        320/500, and `complete` is left out
+    x_n, beside an x          is headed `n`
+    accuracy, *_accuracy, *_rate, and what stands beside a `metric` of such a name      per cent
+
+and in a table with a title, which is a report, columns of RECEDING that say the same in every row are named once, above
+it, and columns without any value are left out. Knows nothing of where a table comes from.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, TypeAlias, get_args
+
+import pyarrow as pa
+
+from grid.errors import UsageError
+
+Format: TypeAlias = Literal["text", "markdown", "csv", "latex", "json"]
+FORMATS: tuple[str, ...] = get_args(Format)
+"""What `render` can write."""
+
+RECEDING = ("defense", "activation", "seed", "variant", "cell", "norm", "space", "box", "complete")
+"""Columns that a report names once if they are the same in every row in which they have a value."""
+
+OF_METRIC = ("published", "as_published", "corrected", "measured")
+"""Columns whose unit the row's `metric` says."""
+
+ABSENT = "—"
+
+
+def render(table: pa.Table, form: str, title: str = "", grid: str = "") -> str:
+    """The table in one of FORMATS, without a newline at its end.
+
+    A title makes it a report in the formats for reading: the title and the grid's name stand above the table, and what
+    its signs mean below. Raises UsageError if the format is unknown.
+    """
+    match form:
+        case "csv":
+            return _csv(table)
+        case "json":
+            return _json(table)
+        case "text" | "markdown" | "latex":
+            writer = {"text": _text, "markdown": _markdown, "latex": _latex}[form]
+            return writer(_page(table, title, grid))
+    raise UsageError(f"unknown format {form!r}. Known: {', '.join(FORMATS)}")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as it is read: a heading and cells; numbers stand on the right."""
+
+    heading: str
+    cells: Sequence[str]
+    is_number: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """A table as it is read. Any of the lines about it may be empty."""
+
+    title: str
+    caption: str
+    columns: Sequence[Column]
+    legend: str
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells, row by row."""
+        return list(zip(*(column.cells for column in self.columns), strict=True))
+
+
+def _page(table: pa.Table, title: str, grid: str) -> Page:
+    names = [name for name in table.column_names if not _is_told_elsewhere(name, table)]
+    constant = {name: _constant(table, name) for name in names if title and name in RECEDING}
+    caption = [f"{_words(name)} {value}" for name, value in constant.items() if value]
+    shown = [n for n in names if constant.get(n) is None and not (title and _has_no_value(n, table))]
+    columns = [_column(table, name) for name in shown]
+    heading = " · ".join(filter(None, [_words(title), f"grid {grid}" if grid else ""]))
+    return Page(heading, ", ".join(caption), columns, _legend(table, columns))
+
+
+def _is_told_elsewhere(name: str, table: pa.Table) -> bool:
+    """Whether another column's cells say it."""
+    names = table.column_names
+    stem, _, ending = name.rpartition("_")
+    if ending in ("low", "high"):
+        return _has_interval(stem, table)
+    if ending == "wanted":
+        return f"{stem}_stored" in names
+    return name == "complete" and {"samples_stored", "samples_wanted"} <= set(names)
+
+
+def _has_interval(name: str, table: pa.Table) -> bool:
+    return {name, f"{name}_low", f"{name}_high"} <= set(table.column_names)
+
+
+def _constant(table: pa.Table, name: str) -> str | None:
+    """What the column says in every row that has a value; "" if none has; None if rows differ."""
+    values = {value for value in table[name].to_pylist() if value is not None}
+    if len(values) > 1:
+        return None
+    return "".join(_plain_text(value) for value in values)
+
+
+def _has_no_value(name: str, table: pa.Table) -> bool:
+    """Whether nothing stands in the column, nor in the count beside it: a 0 there says that a value is yet to come."""
+    beside = {name, f"{name}_n", name.removesuffix("_n")} & set(table.column_names)
+    return table.num_rows > 0 and all(table[each].null_count == table.num_rows for each in beside)
+
+
+def _column(table: pa.Table, name: str) -> Column:
+    values = table[name].to_pylist()
+    stem, _, ending = name.rpartition("_")
+    if ending == "stored" and f"{stem}_wanted" in table.column_names:
+        pairs = zip(values, table[f"{stem}_wanted"].to_pylist(), strict=True)
+        return Column(_words(stem), [f"{stored}/{wanted}" for stored, wanted in pairs], is_number=True)
+    if ending == "n" and stem in table.column_names:
+        return Column("n", [_plain_text(value) for value in values], is_number=True)
+    if name == "metric":
+        return Column(
+            name, [_words(v or ABSENT) + (" %" if _is_rate(v or "") else "") for v in values], is_number=False
+        )
+    kind = table.schema.field(name).type
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return _measured(table, name)
+    is_number = pa.types.is_integer(kind)
+    return Column(_words(name), [_plain_text(value) for value in values], is_number)
+
+
+def _measured(table: pa.Table, name: str) -> Column:
+    """A column of real numbers, with its interval if it has one."""
+    values = table[name].to_pylist()
+    are_rates = _are_rates(table, name)
+    decimals = _decimals([value for value, is_rate in zip(values, are_rates, strict=True) if is_rate])
+
+    def written(value: float | Decimal | None, is_rate: bool) -> str:
+        if value is None:
+            return ABSENT
+        return f"{100 * float(value):.{decimals}f}" if is_rate else _number(float(value))
+
+    cells = list(map(written, values, are_rates))
+    if _has_interval(name, table):
+        low, high = (map(written, table[f"{name}_{end}"].to_pylist(), are_rates) for end in ("low", "high"))
+        cells = [c if a == ABSENT else f"{c} [{a}, {b}]" for c, a, b in zip(cells, low, high, strict=True)]
+    return Column(_words(name) + (" %" if _is_rate(name) and all(are_rates) else ""), cells, is_number=True)
+
+
+def _are_rates(table: pa.Table, name: str) -> list[bool]:
+    """Row by row, whether the column's value is a share that reads as per cent."""
+    if name in OF_METRIC and "metric" in table.column_names:
+        return [_is_rate(metric or "") for metric in table["metric"].to_pylist()]
+    values = [value for value in table[name].to_pylist() if value is not None]
+    return [_is_rate(name) and all(0 <= value <= 1 for value in values)] * table.num_rows
+
+
+def _is_rate(name: str) -> bool:
+    return name == "accuracy" or name.endswith(("_accuracy", "_rate"))
+
+
+def _decimals(rates: Sequence[float | None]) -> int:
+    """One decimal of a per cent if that says each rate exactly, else two."""
+    tenths = [1000 * float(rate) for rate in rates if rate is not None]
+    return 1 if all(abs(value - round(value)) < 1e-3 for value in tenths) else 2
+
+
+def _number(value: float) -> str:
+    """Four significant digits, and all those before the point."""
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def _plain_text(value: object) -> str:
+    """One line without control characters: a message from a failed task may hold anything."""
+    match value:
+        case None:
+            return ABSENT
+        case bool():
+            return "yes" if value else "no"
+        case float() | Decimal():
+            return _number(float(value))
+    return "".join(letter if letter.isprintable() else " " for letter in str(value))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _legend(table: pa.Table, columns: Sequence[Column]) -> str:
+    absent = any(cell == ABSENT for column in columns for cell in column.cells)
+    intervals = any(_has_interval(name, table) for name in table.column_names)
+    lines = ["[low, high]: 95 % interval"] * intervals + [f"{ABSENT}: no value"] * absent
+    return "; ".join(lines)
+
+
+def _text(page: Page) -> str:
+    lines = [line for line in (page.title, page.caption) if line]
+    lines += [""] * bool(lines)
+    widths = [max(map(len, (column.heading, *column.cells))) for column in page.columns]
+    for row in ([c.heading for c in page.columns], ["-" * width for width in widths], *page.rows):
+        cells = zip(row, widths, page.columns, strict=True)
+        lines.append("  ".join(x.rjust(w) if c.is_number else x.ljust(w) for x, w, c in cells).rstrip())
+    lines += ["(no rows)"] * (not page.rows) + ["", page.legend] * bool(page.legend)
+    return "\n".join(lines)
+
+
+def _markdown(page: Page) -> str:
+    lines = [f"**{_piped(page.title)}**"] * bool(page.title) + [_piped(page.caption)] * bool(page.caption)
+    table = [
+        [_piped(column.heading) for column in page.columns],
+        ["---:" if column.is_number else "---" for column in page.columns],
+        *([_piped(cell) for cell in row] for row in page.rows),
+    ]
+    body = "\n".join("| " + " | ".join(row) + " |" for row in table)
+    return "\n\n".join([*lines, body, *[_piped(page.legend)] * bool(page.legend)])
+
+
+def _piped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def _latex(page: Page) -> str:
+    rows = [[_escaped(cell) for cell in row] for row in ([c.heading for c in page.columns], *page.rows)]
+    # A row that starts with [ or * would be read as an argument of the line break before it.
+    heading, *body = ["    " + "{}" * row[0].startswith(("[", "*")) + " & ".join(row) + r" \\" for row in rows]
+    about = ". ".join(_escaped(line) for line in (page.title, page.caption, page.legend) if line)
+    return "\n".join(
+        [
+            *([r"\begin{table}", r"  \centering", rf"  \caption{{{about}.}}"] if about else []),
+            rf"  \begin{{tabular}}{{{''.join('r' if c.is_number else 'l' for c in page.columns)}}}",
+            *(r"    \toprule", heading, r"    \midrule", *body, r"    \bottomrule", r"  \end{tabular}"),
+            *([r"\end{table}"] if about else []),
+        ]
+    )
+
+
+_LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "·": r"$\cdot$",
+    ABSENT: "---",
+}
+
+
+def _escaped(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def _csv(table: pa.Table) -> str:
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(table.column_names)
+    for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        writer.writerow([_csv_cell(value) for value in row])
+    return lines.getvalue().removesuffix("\n")
+
+
+def _csv_cell(value: object) -> object:
+    plain = _jsonable(value)
+    return json.dumps(plain) if isinstance(plain, bool | list | dict) else value if isinstance(value, float) else plain
+
+
+def _json(table: pa.Table) -> str:
+    rows = [json.dumps(_jsonable(row), ensure_ascii=False, allow_nan=False) for row in table.to_pylist()]
+    return "[" + ",".join(f"\n  {row}" for row in rows) + ("\n" if rows else "") + "]"
+
+
+def _jsonable(value: object) -> object:
+    """JSON has no NaN or infinity: they become null."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case list():
+            return [_jsonable(each) for each in value]
+        case dict():
+            return {str(key): _jsonable(each) for key, each in value.items()}
+    return str(value)

@@ -1,0 +1,1 @@
+"""One activation per file; the file's name is the component's name."""

@@ -1,0 +1,62 @@
+"""The basic iterative method: FGSM in small steps."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tasks.attacks.pgd import climb
+from tasks.config import Budget
+from tasks.metrics import CountedModel, project, radius
+from tasks.parameters import Count
+from tasks.registry import component
+from tasks.streams import Streams
+from tasks.types import Images, Labels, Steps
+
+
+@component(
+    "attack",
+    version=1,
+    paper="https://arxiv.org/abs/1607.02533",
+    norms=("linf",),
+    budget="eps",
+    knowledge="white-box",
+    leaves_budget={"variant": "published"},
+)
+def bim(
+    model: CountedModel,
+    images: Images,
+    labels: Labels,
+    budget: Budget,
+    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    *,
+    steps: Count = 10,
+    variant: Literal["corrected", "published"] = "corrected",
+    stop: Literal["success", "never"] = "success",
+) -> tuple[Images, Steps]:
+    """BIM, https://arxiv.org/abs/1607.02533: `steps` sign steps of eps / steps up the head's loss, from the image.
+
+    Kurakin et al. 2017, section 2.2. Returned is the first point that fools, else (or with stop: never) the
+    evaluated point with the smallest margin. The published variant is that of the softRmax thesis, Ingendaa 2024:
+    its clip rule drifts out of the ball, all steps are made whatever `stop` says, and the last point is returned.
+    """
+    alpha = radius(budget) / steps
+    if variant == "published":
+        return _drift(model, images, labels, radius(budget), steps)
+
+    def move(points: Images, gradient: Tensor, clean: Images) -> Images:
+        return project(points + alpha * gradient.sign(), clean, budget, model.box)
+
+    found = climb(model, images, images, labels, move, steps=steps, stop=stop)
+    return found.images, found.steps
+
+
+def _drift(model: CountedModel, images: Images, labels: Labels, eps: float, steps: int) -> tuple[Images, Steps]:
+    """The thesis's clip rule: the lower bound is at least 0, the upper one is taken from the stepped point."""
+    lower = (images - eps).clamp(min=0)
+    points = images
+    for _ in range(steps):
+        gradient, _ = model.ascent(points, labels)
+        stepped = points + eps / steps * gradient.sign()
+        points = torch.minimum(torch.maximum(stepped, lower), stepped + eps).clamp(*model.box)
+    return points, torch.full_like(labels, steps)

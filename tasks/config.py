@@ -1,0 +1,140 @@
+"""What is trained and attacked, as frozen data. Each thing has an id made from everything that can change a number.
+
+An id is the first 16 hex digits of the SHA-256 of canonical JSON over *resolved* values: defaults filled in, and the
+component's hand-bumped version. Labels, shard sizes, devices and how many samples are wanted are in no id.
+Knows nothing of torch, YAML or files.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+Norm = Literal["l0", "l1", "l2", "linf"]
+Space = Literal["pixel", "standardised"]
+
+
+def canonical(value: object) -> str:
+    """The one JSON text of a value: sorted keys, no spaces. Raises ValueError on NaN, TypeError on non-JSON."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def identify(value: object) -> str:
+    """The 16-digit id of a JSON value."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A named, versioned function under `tasks/<kind>s/` and all of its parameters, defaults filled in."""
+
+    kind: str
+    name: str
+    version: int
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.name, self.version, canonical(dict(self.parameters))))
+
+    def resolved(self) -> dict[str, Json]:
+        """The part of an id that this component contributes."""
+        return {"name": self.name, "version": self.version, "parameters": dict(self.parameters)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trained thing."""
+
+    dataset: Component
+    architecture: Component
+    activation: Component
+    head: Component
+    defense: Component
+    training: Component
+    seed: int
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def resolved(self) -> dict[str, Json]:
+        """What the id is made from."""
+        parts = ("dataset", "architecture", "activation", "head", "defense", "training")
+        return {**{part: getattr(self, part).resolved() for part in parts}, "seed": self.seed}
+
+    @cached_property
+    def id(self) -> str:
+        """16 hex digits."""
+        return identify(self.resolved())
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How far an attack may go.
+
+    `eps` is a radius in `norm`, in units of `space`: pixels are in [0, 1]; standardised units are those of the
+    cell's (pixel - mean) / std, channel by channel. None is no limit (a minimal-norm attack). `box` keeps
+    pixels in [0, 1]. `enforced` is false for a published procedure that is known to leave its own ball: the
+    judge then measures the distance and does not refuse it.
+    """
+
+    norm: Norm
+    eps: float | None
+    space: Space = "pixel"
+    box: bool = True
+    enforced: bool = True
+
+    def resolved(self) -> dict[str, Json]:
+        """What the id is made from."""
+        return {"norm": self.norm, "eps": self.eps, "space": self.space, "box": self.box}
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack component with its budget. `eps_label` is the user's own text (`8/255`), for display only."""
+
+    component: Component
+    budget: Budget
+    eps_label: str = field(default="", compare=False)
+
+    def resolved(self) -> dict[str, Json]:
+        """What the id is made from."""
+        return {**self.component.resolved(), "budget": self.budget.resolved()}
+
+    @cached_property
+    def id(self) -> str:
+        """16 hex digits."""
+        return identify(self.resolved())
+
+
+@dataclass(frozen=True)
+class Case:
+    """One cell under one attack, its samples taken in `order`: "shuffled" (one fixed shuffle) or "natural"."""
+
+    cell: Cell
+    attack: Attack
+    order: Literal["shuffled", "natural"] = "shuffled"
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def resolved(self) -> dict[str, Json]:
+        """Everything that the id stands for, spelt out."""
+        return {"cell": self.cell.resolved(), "attack": self.attack.resolved(), "order": self.order}
+
+    @cached_property
+    def id(self) -> str:
+        """16 hex digits, over the ids of cell and attack so that a million cases hash in seconds."""
+        return identify({"cell": self.cell.id, "attack": self.attack.id, "order": self.order})
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Positions `start` to `stop` (exclusive) in the sample order of a case: one task, one file."""
+
+    case: Case
+    start: int
+    stop: int

@@ -1,0 +1,1 @@
+"""One defense per file; the file's name is the component's name."""

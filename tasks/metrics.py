@@ -1,0 +1,272 @@
+"""What is measured: distances, margins, and every pass an attack makes through a model.
+
+`CountedModel` is what an attack is given as `model`. It lives in the space of the budget, so that attacks know
+nothing of pixels and standardised units. Knows nothing of attacks, shards or rows of results.
+"""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from tasks.config import Budget
+from tasks.types import AttackError, Images, Labels, ModelError, Rows, Scores
+
+Box = tuple[Tensor, Tensor]
+"""Least and greatest valid values; each broadcasts to images."""
+
+_LOOK_EVERY = 32
+
+
+class Classifier(Protocol):
+    """What is needed of a model, beside being a module: images in [0, 1] -> scores."""
+
+    mean: Tensor
+    std: Tensor
+
+    def log_probabilities(self, scores: Scores) -> Tensor:
+        """(batch, classes): the head's log-probabilities."""
+
+
+def rowwise(values: Tensor, like: Tensor) -> Tensor:
+    """(batch,) values, shaped so that they broadcast over the other dimensions of `like`."""
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+def radius(budget: Budget) -> float:
+    """The eps of a budget that must have one, else ValueError."""
+    if budget.eps is None:
+        raise ValueError("this attack needs a budget with an eps")
+    return budget.eps
+
+
+def project(images: Images, clean: Images, budget: Budget, box: Box) -> Images:
+    """The nearest images to `images` in the budget's ball around `clean`, then in the box.
+
+    `clean` lies in the box, so the second step cannot leave the ball. Norms linf and l2, else ValueError.
+    """
+    low, high = box
+    if budget.eps is not None and budget.norm == "linf":
+        images = torch.minimum(torch.maximum(images, clean - budget.eps), clean + budget.eps)
+    elif budget.eps is not None and budget.norm == "l2":
+        delta = images - clean
+        norm = torch.linalg.vector_norm(delta.flatten(1), dim=1)
+        images = clean + delta * rowwise((budget.eps / norm).clamp(max=1.0), delta)
+    elif budget.eps is not None:
+        raise ValueError(f"no projection on the {budget.norm} ball")
+    return torch.minimum(torch.maximum(images, low), high)
+
+
+def distances(images: Images, clean: Images) -> dict[str, Tensor]:
+    """How far `images` are from `clean`, per sample: the distance columns of `tasks.schema.SAMPLES`.
+
+    Computed in float64, returned as float32, (batch,); l0 as int64. `relative_l2` is not finite where the clean
+    image is all zeros.
+    """
+    delta = (images.double() - clean.double()).abs()
+    flat = delta.flatten(1)
+    l2 = torch.linalg.vector_norm(flat, dim=1)
+    measured = {
+        "l1": flat.sum(1),
+        "l2": l2,
+        "linf": flat.amax(1),
+        "mse": flat.square().mean(1),
+        "relative_l2": l2 / torch.linalg.vector_norm(clean.double().flatten(1), dim=1),
+    }
+    changed = (delta > 0).any(1).flatten(1).sum(1)
+    return {"l0": changed, **{name: value.float() for name, value in measured.items()}}
+
+
+def margins(scores: Scores, labels: Labels) -> Tensor:
+    """Score of the label minus the best other score, (batch,); infinite where there is no other class."""
+    own = scores.gather(1, labels[:, None])
+    others = scores.scatter(1, labels[:, None], -torch.inf)
+    return own[:, 0] - others.amax(1)
+
+
+def best_other(scores: Scores, labels: Labels) -> Labels:
+    """The best-scoring class other than the label, (batch,)."""
+    return scores.scatter(1, labels[:, None], -torch.inf).argmax(1)
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode with no parameter asking for a gradient; mode and flags come back after."""
+    modes = [(module, module.training) for module in model.modules()]
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    model.eval().requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+
+
+class _CountBackward(torch.autograd.Function):
+    """The identity on scores; its backward adds one to the count of every row."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, counts: Tensor, rows: Tensor) -> Tensor:  # noqa: ANN401 - torch's context
+        ctx.counts, ctx.rows = counts, rows
+        return scores.view_as(scores)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401 - torch's context
+        ctx.counts.index_add_(0, ctx.rows, torch.ones_like(ctx.rows))
+        return gradients[0], None, None
+
+
+class CountedModel:
+    """A model that counts its passes sample by sample, for one batch of samples, in the space of a budget.
+
+    `samples` are the dataset's indices of the batch, (n,) int64, for messages. `fixed_batch` runs every pass in
+    chunks of exactly that many rows, padded, so that rounding does not depend on which samples share a batch.
+    `forwards` and `backwards` are (n,) int64 and shared by all views. Assumes a `frozen` model.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        samples: Tensor,
+        budget: Budget,
+        *,
+        num_classes: int,
+        fixed_batch: int | None = None,
+    ) -> None:
+        self._module = model
+        self._samples = samples
+        self._rows = torch.arange(len(samples), device=samples.device)
+        self._fixed_batch = fixed_batch
+        self._budget = budget
+        self._passes = itertools.count(1)
+        self.forwards = torch.zeros_like(samples)
+        self.backwards = torch.zeros_like(samples)
+        self._broken = torch.zeros(len(samples), device=samples.device)
+        self.num_classes = num_classes
+        mean, std = classifier(model).mean, classifier(model).std
+        self._mean: Tensor = mean.view(1, -1, 1, 1)
+        self._std: Tensor = std.view(1, -1, 1, 1)
+
+    @property
+    def sync_every(self) -> int:
+        """After how many steps an attack should look which samples are done.
+
+        1 on the CPU, where looking costs nothing; more where a look waits for the device.
+        """
+        return 4 if self._samples.is_cuda else 1
+
+    @property
+    def box(self) -> Box:
+        """The valid values in the space of the budget; infinite for a budget without a box."""
+        low, high = torch.zeros_like(self._mean), torch.ones_like(self._mean)
+        if not self._budget.box:
+            return low - torch.inf, high + torch.inf
+        return self.inputs(low), self.inputs(high)
+
+    def inputs(self, pixels: Images) -> Images:
+        """Pixels in [0, 1] in the space of the budget."""
+        return (pixels - self._mean) / self._std if self._budget.space == "standardised" else pixels
+
+    def pixels(self, images: Images) -> Images:
+        """Images in the space of the budget as pixels; under a box exactly in [0, 1] despite rounding.
+
+        The gradient passes straight through that clipping, so that no pixel freezes at an end of the box.
+        """
+        if self._budget.space == "pixel":
+            return images
+        mapped = images * self._std + self._mean
+        return mapped + (mapped.detach().clamp(0, 1) - mapped.detach()) if self._budget.box else mapped
+
+    def at(self, rows: Rows) -> "CountedModel":
+        """The model for some rows of this batch (a row may occur more than once); their passes count for them."""
+        view = object.__new__(CountedModel)
+        view.__dict__ = {**self.__dict__, "_rows": self._rows[rows]}
+        return view
+
+    def __call__(self, images: Images) -> Scores:
+        """Scores, (batch, classes). AttackError for a batch of another size, ModelError for non-finite scores."""
+        if len(images) != len(self._rows):
+            raise AttackError(f"{len(images)} images for a model of {len(self._rows)} rows: use model.at(rows)")
+        scores = scores_of(self._module, self.pixels(images), self._fixed_batch)
+        self.forwards.index_add_(0, self._rows, torch.ones_like(self._rows))
+        # 0 * score is NaN for NaN and infinity: a mark that needs no look at the device.
+        self._broken.index_add_(0, self._rows, (scores.detach() * 0).sum(1).float())
+        if not scores.is_cuda or next(self._passes) % _LOOK_EVERY == 0:
+            self.check()
+        counted: Scores = _CountBackward.apply(scores, self.backwards, self._rows)
+        return counted
+
+    def check(self) -> None:
+        """Raise ModelError, naming samples, if any pass so far gave a score that is not finite."""
+        refuse_broken(self._broken, self._samples)
+
+    def log_probabilities(self, scores: Scores) -> Tensor:
+        """(batch, classes): the head's."""
+        found: Tensor = classifier(self._module).log_probabilities(scores)
+        return found
+
+    def loss(self, scores: Scores, labels: Labels) -> Tensor:
+        """Negative log-likelihood of the labels under the head, (batch,), in float64.
+
+        In float32 a softmax saturates at a score gap of 17 and its gradient vanishes at 104; here at 745.
+        """
+        return -self.log_probabilities(scores.double()).gather(1, labels[:, None])[:, 0]
+
+    def ascent(self, images: Images, labels: Labels) -> tuple[Tensor, Scores]:
+        """The direction in which the loss grows fastest at `images`, and the scores there (detached).
+
+        It is the loss's gradient times a positive number of each sample's own, so that small gradients do not
+        underflow on their way through the model; where the head's own gradient is zero or not finite, the margin's.
+        Costs one forward and one backward.
+        """
+        with torch.enable_grad():
+            images = images.detach().requires_grad_()
+            scores = self(images)
+        ahead = self._score_gradient(scores.detach(), labels)
+        (gradient,) = torch.autograd.grad(scores, images, ahead)
+        return gradient, scores.detach()
+
+    def _score_gradient(self, scores: Scores, labels: Labels) -> Tensor:
+        with torch.enable_grad():
+            leaf = scores.double().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.loss(leaf, labels).sum(), leaf)
+        largest = gradient.abs().amax(1, keepdim=True)
+        usable = (largest > 0) & largest.isfinite()
+        margin = torch.zeros_like(gradient).scatter_(1, best_other(scores, labels)[:, None], 1.0)
+        margin.scatter_(1, labels[:, None], -1.0)
+        return torch.where(usable, gradient / largest, margin).to(scores.dtype)
+
+
+def classifier(model: nn.Module) -> Any:  # noqa: ANN401 - a Classifier and a Module at once, which types cannot say
+    """The model as a `Classifier`; ModelError if it has no mean, std or log_probabilities."""
+    lacking = [name for name in ("mean", "std", "log_probabilities") if not hasattr(model, name)]
+    if lacking:
+        raise ModelError(f"{type(model).__name__} has no {', '.join(lacking)}")
+    return model
+
+
+def scores_of(model: nn.Module, pixels: Images, fixed_batch: int | None) -> Scores:
+    """The model's scores, in padded chunks of exactly `fixed_batch` rows if given. ModelError on a wrong shape."""
+    scores: Scores
+    if fixed_batch is None:
+        scores = model(pixels)
+    else:
+        padding = pixels[:1].expand(-len(pixels) % fixed_batch, *pixels.shape[1:])
+        chunks = torch.cat([pixels, padding]).view(-1, fixed_batch, *pixels.shape[1:])
+        scores = torch.cat([model(chunk) for chunk in chunks])[: len(pixels)]
+    if scores.dim() != 2 or len(scores) != len(pixels):
+        raise ModelError(f"scores of shape {tuple(scores.shape)} for {len(pixels)} images; (batch, classes) was due")
+    return scores
+
+
+def refuse_broken(marks: Tensor, samples: Tensor) -> None:
+    """Raise ModelError naming the samples whose marks are not zero (NaN marks a score that is not finite)."""
+    broken = ~(marks == 0)
+    if bool(broken.any()):
+        named = ", ".join(str(sample) for sample in samples[broken].tolist()[:5])
+        raise ModelError(f"the model's scores are not finite for {int(broken.sum())} samples, first: {named}")

@@ -1,0 +1,111 @@
+"""A cell in memory: the classifier that its components make, and the images it is for.
+
+Knows nothing of training, of attacks or of where weights are kept.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from tasks import registry
+from tasks.config import Cell, Component
+from tasks.types import DataError, DataRoot, Images, Scores, Shape, Split
+
+
+class Classifier(nn.Module):
+    """Images in [0, 1], (batch, *shape), to scores, (batch, num_classes): standardise, then `body`, then `head`.
+
+    `mean` and `std` are buffers of shape (channels, 1, 1), in units of pixels in [0, 1].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        body: nn.Module,
+        head: nn.Module,
+        *,
+        shape: Shape,
+        num_classes: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+        self.shape = shape
+        self.num_classes = num_classes
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, images: Images) -> Scores:
+        """The scores, whose argmax is the prediction."""
+        return cast("Scores", self.head(self.body((images - self.mean) / self.std)))
+
+    def log_probabilities(self, scores: Scores) -> Tensor:
+        """(batch, num_classes): the head's log-distribution over classes, each row's exponentials summing to 1."""
+        return cast("Callable[[Scores], Tensor]", self.head.log_probabilities)(scores)
+
+
+def build_model(cell: Cell, split: Split) -> Classifier:
+    """The cell's classifier on the CPU, its weights freshly drawn from the cell's seed.
+
+    Cells that differ in their head alone start from the same body.
+    """
+    with seeded(derive_seed(cell.seed, "weights"), torch.device("cpu")):
+        body = make(cell.architecture, split.shape, lambda: make(cell.activation))
+        head = make(cell.head, body.width, split.num_classes)
+    return Classifier(body, head, shape=split.shape, num_classes=split.num_classes, mean=split.mean, std=split.std)
+
+
+def load_split(dataset: Component, split: str, root: DataRoot) -> Split:
+    """The "train" or "test" split of a dataset, checked. Raises DataError where it is missing or not what it says."""
+    if split not in {"train", "test"}:
+        raise ValueError(f"a dataset has the splits 'train' and 'test', not {split!r}")
+    loaded = cast("Split", make(dataset, split, root))
+    if problem := _problem(loaded):
+        raise DataError(f"the {split} split of {dataset.name}: {problem}")
+    return loaded
+
+
+def make(component: Component, *given: object) -> Any:  # noqa: ANN401 - what a component makes depends on its kind
+    """Call a component with what the harness gives and with its own parameters."""
+    return registry.load(component.kind, component.name)(*given, **component.parameters)
+
+
+def derive_seed(seed: int, purpose: str) -> int:
+    """A seed in 0..2^63-1 for one purpose, so that no two draws of a cell share a stream."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:8]) >> 1
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Inside, torch's default generators of the CPU and of `device` start from `seed`; outside, nothing has changed."""
+    cuda = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
+    with torch.random.fork_rng(cuda, device_type="cuda"):
+        # torch.manual_seed would also reseed every other device, for good.
+        torch.default_generator.manual_seed(seed)
+        for index in cuda:
+            torch.cuda.default_generators[index].manual_seed(seed)
+        yield
+
+
+def _problem(split: Split) -> str:
+    """What breaks the contract of a dataset, or nothing."""
+    images, labels = split.images, split.labels
+    if images.dtype not in {torch.uint8, torch.float32} or images.dim() != 4:
+        return f"images are {images.dtype} {tuple(images.shape)}, not uint8 or float32 (count, channels, height, width)"
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1] or not len(labels):
+        return f"labels are {labels.dtype} {tuple(labels.shape)} for {len(images)} images"
+    if not 0 <= int(labels.min()) <= int(labels.max()) < split.num_classes:
+        return f"labels go from {int(labels.min())} to {int(labels.max())}, but there are {split.num_classes} classes"
+    if images.dtype == torch.float32 and not 0 <= float(images.min()) <= float(images.max()) <= 1:
+        return f"pixels go from {float(images.min())} to {float(images.max())}, not from 0 to 1"
+    if not len(split.mean) == len(split.std) == images.shape[1] or min(split.std) <= 0:
+        return f"mean {split.mean} and std {split.std} do not fit {images.shape[1]} channels"
+    return ""

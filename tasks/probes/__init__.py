@@ -1,0 +1,1 @@
+"""One probe per file; the file's name is the component's name."""

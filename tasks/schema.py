@@ -1,0 +1,118 @@
+"""The columns of every stored row, with units and nulls. Nowhere else are they defined.
+
+Distances compare the returned image with the clean one **in the space of the case's budget** (`space`): pixels in
+[0, 1], or standardised units. They are those of the image that came back, successful or not; null where none came.
+"""
+
+import pyarrow as pa
+
+FORMAT = 1
+"""The version of the store's layout and schemas. A store with a higher one was written by a newer attackgrid."""
+
+
+def _field(name: str, kind: pa.DataType, meaning: str, *, null: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=null, metadata={"meaning": meaning})
+
+
+_TEXT = pa.string()
+_F32 = pa.float32()
+_I32 = pa.int32()
+
+SAMPLES = pa.schema(
+    [
+        _field("case_id", _TEXT, "id of the case"),
+        _field("sample", pa.int64(), "index of the image in the evaluation split's fixed order"),
+        _field("target", _I32, "class the attack aimed at; null if untargeted", null=True),
+        _field("label", _I32, "true class"),
+        _field("clean_pred", _I32, "class predicted on the clean image"),
+        _field("adv_pred", _I32, "class predicted on the returned image; null if none came back", null=True),
+        _field("clean_correct", pa.bool_(), "clean_pred = label"),
+        _field("attacked", pa.bool_(), "false if the cell already misclassifies the clean image"),
+        _field("success", pa.bool_(), "attacked, and the judge's adv_pred is not label (or is target)"),
+        _field("clean_confidence", _F32, "probability of clean_pred on the clean image"),
+        _field("adv_confidence", _F32, "probability of adv_pred on the returned image", null=True),
+        _field("clean_margin", _F32, "score of label minus the best other score, clean image"),
+        _field("adv_margin", _F32, "score of label minus the best other score, returned image", null=True),
+        _field("l0", _I32, "pixels that differ in any channel", null=True),
+        _field("l1", _F32, "sum of absolute differences", null=True),
+        _field("l2", _F32, "Euclidean distance", null=True),
+        _field("linf", _F32, "largest absolute difference", null=True),
+        _field("mse", _F32, "mean squared difference over all values", null=True),
+        _field("relative_l2", _F32, "l2 over the clean image's own Euclidean norm", null=True),
+        _field("steps", _I32, "updates the attack made; null if not attacked", null=True),
+        _field("forwards", _I32, "model evaluations the attack spent on this sample", null=True),
+        _field("backwards", _I32, "gradient evaluations the attack spent on this sample", null=True),
+        _field("seconds", _F32, "the shard's attack time divided by its attacked samples", null=True),
+        _field("host", _TEXT, "host name of the worker"),
+        _field("device", _TEXT, "device as torch names it"),
+        _field("gpu", _TEXT, "id of the GPU the worker was pinned to; null without one", null=True),
+        _field("worker", _TEXT, "worker that ran the shard: node and process"),
+        _field("seed", pa.int64(), "seed of the cell"),
+        _field("versions", _TEXT, "JSON: attackgrid, python, torch, ray and CUDA versions"),
+        _field("run_id", _TEXT, "run that produced the shard"),
+    ]
+)
+"""One row per (case, sample, target)."""
+
+HISTORY = pa.schema(
+    [
+        _field("epoch", _I32, "from 1"),
+        _field("loss", pa.float64(), "mean training loss of the epoch"),
+        _field("train_accuracy", pa.float64(), "share of training images predicted right, while training"),
+        _field("validation_accuracy", pa.float64(), "on the validation split; null without one", null=True),
+        _field("test_accuracy", pa.float64(), "on the test split; null if not measured", null=True),
+        _field("lr", pa.float64(), "learning rate of the epoch"),
+        _field("seconds", pa.float64(), "duration of the epoch"),
+    ]
+)
+"""One row per epoch of a cell's training."""
+
+WANTED = pa.schema(
+    [
+        _field("cell_id", _TEXT, "id of the cell"),
+        _field("case_id", _TEXT, "id of the case; null on the one row of a cell without attacks", null=True),
+        _field("dataset", _TEXT, "component name"),
+        _field("architecture", _TEXT, "component name"),
+        _field("activation", _TEXT, "component name"),
+        _field("head", _TEXT, "component name"),
+        _field("defense", _TEXT, "component name"),
+        _field("seed", pa.int64(), "seed of the cell"),
+        _field("attack", _TEXT, "component name", null=True),
+        _field("norm", _TEXT, "norm of the budget", null=True),
+        _field("eps", pa.float64(), "radius of the budget; null for minimal-norm attacks", null=True),
+        _field("eps_label", _TEXT, "the eps as the spec spells it", null=True),
+        _field("space", _TEXT, "units of eps and of every distance: pixel or standardised", null=True),
+        _field("box", pa.bool_(), "whether pixels must stay in [0, 1]", null=True),
+        _field("variant", _TEXT, "the label of the spec's block, such as published or corrected; may be empty"),
+        _field("cell_label", _TEXT, "cell in words: components, with the parameters that are not defaults"),
+        _field("attack_label", _TEXT, "attack in words, likewise", null=True),
+        _field("samples_wanted", pa.int64(), "how many samples the spec asks for; 0 without an attack"),
+        _field("cell_json", _TEXT, "the resolved cell: what cell_id is the hash of"),
+        _field("attack_json", _TEXT, "the resolved attack, with its budget", null=True),
+    ]
+)
+"""One row per case that a grid asks for (and one per cell without any): `grids/<name>/wanted.parquet`."""
+
+PUBLISHED = pa.schema(
+    [
+        _field("case_id", _TEXT, "case that the value is about"),
+        _field("cell_id", _TEXT, "its cell"),
+        _field("metric", _TEXT, "one of METRICS"),
+        _field("value", pa.float64(), "as published, in the unit of the metric"),
+        _field("source", _TEXT, "table or page of the study"),
+        _field("note", _TEXT, "what the reader should know of it; may be empty"),
+    ]
+)
+"""One row per published value and case it is about: `grids/<name>/published.parquet`."""
+
+METRICS = (
+    "clean_accuracy",
+    "robust_accuracy",
+    "success_rate",
+    "mean_l2",
+    "mean_linf",
+    "mean_mse",
+    "mean_relative_l2",
+    "mean_steps",
+)
+"""What can be compared with a published value. Rates are shares (0.97, not 97). Means are over successful samples."""

@@ -1,0 +1,51 @@
+"""Toy components that the tests of specs name as `spec_components:name`: read from source, never called."""
+
+from typing import Literal
+
+from tasks.parameters import Count, CountOrZero, Rate
+from tasks.registry import component
+
+
+@component("dataset", version=1, samples=50)
+def fifty(split, root):
+    """Fifty images to test on."""
+
+
+@component("dataset", version=1)
+def unsized(split, root):
+    """Does not say how many images it has."""
+
+
+@component("architecture", version=3)
+def net(shape, activation, *, hidden: list[Count] = [8], dropout: Rate = 0):  # noqa: B006 - read from source only
+    """A network; its dropout is declared as a whole number on purpose."""
+
+
+@component("head", version=1)
+def flat(width, num_classes, *, scale: float = 1.0):
+    """A head."""
+
+
+@component("attack", version=1, norms=("linf", "l2"), budget="eps", leaves_budget={"rule": "raw"})
+def nudge(model, images, labels, budget, streams, *, steps: Count = 10, rule: Literal["sign", "raw"] = "sign"):
+    """Within a ball."""
+
+
+@component("attack", version=1, norms=("l2",), budget="minimal")
+def walk(model, images, labels, budget, streams, *, steps: Count = 5, start: float | None = None):
+    """The nearest point."""
+
+
+@component("attack", version=1, norms=("l2",), budget="minimal")
+def needy(model, images, labels, budget, streams, *, goal: CountOrZero):
+    """Has a parameter without a default."""
+
+
+@component("attack", version=1, norms=("l2",), budget="minimal")
+def clash(model, images, labels, budget, streams, *, eps: float = 1.0):
+    """Names a parameter like a key of the harness."""
+
+
+@component("attack", version=1, norms=("l2",), budget="minimal")
+def wrong_default(model, images, labels, budget, streams, *, steps: Count = 0):
+    """Its default is not of its own type."""
