@@ -8,7 +8,7 @@ For machines every value is exact and every column its own. For reading, columns
     accuracy, *_accuracy, *_rate, and what stands beside a `metric` of such a name      per cent
 
 and in a table with a title, which is a report, columns of RECEDING that say the same in every row are named once, above
-it, and columns without any value are left out. Knows nothing of where a table comes from.
+it, and a note, a procedure or a RECEDING column that no row has is left out. Knows nothing of where a table comes from.
 """
 
 import csv
@@ -16,8 +16,9 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import zip_longest
 from typing import Literal, TypeAlias, get_args
 
 import pyarrow as pa
@@ -82,8 +83,10 @@ def _page(table: pa.Table, title: str, grid: str) -> Page:
     names = [name for name in table.column_names if not _is_told_elsewhere(name, table)]
     constant = {name: _constant(table, name) for name in names if title and name in RECEDING}
     caption = [f"{_words(name)} {value}" for name, value in constant.items() if value]
-    shown = [n for n in names if constant.get(n) is None and not (title and _has_no_value(n, table))]
+    shown = [n for n in names if constant.get(n) is None and not (title and _is_unused(n, table))]
     columns = [_column(table, name) for name in shown]
+    if title:
+        columns = [replace(column, heading=_words(column.heading)) for column in columns]
     heading = " · ".join(filter(None, [_words(title), f"grid {grid}" if grid else ""]))
     return Page(heading, ", ".join(caption), columns, _legend(table, columns))
 
@@ -111,10 +114,12 @@ def _constant(table: pa.Table, name: str) -> str | None:
     return "".join(_plain_text(value) for value in values)
 
 
-def _has_no_value(name: str, table: pa.Table) -> bool:
-    """Whether nothing stands in the column, nor in the count beside it: a 0 there says that a value is yet to come."""
-    beside = {name, f"{name}_n", name.removesuffix("_n")} & set(table.column_names)
-    return table.num_rows > 0 and all(table[each].null_count == table.num_rows for each in beside)
+def _is_unused(name: str, table: pa.Table) -> bool:
+    """Whether no row has a note, or a value or a count of this procedure: a count of 0 is a value yet to come."""
+    stem = name.removesuffix("_n")
+    beside = {"note"} if name == "note" else {stem, f"{stem}_n"}
+    present = beside <= set(table.column_names)
+    return present and all(value in (None, "") for each in beside for value in table[each].to_pylist())
 
 
 def _column(table: pa.Table, name: str) -> Column:
@@ -122,7 +127,7 @@ def _column(table: pa.Table, name: str) -> Column:
     stem, _, ending = name.rpartition("_")
     if ending == "stored" and f"{stem}_wanted" in table.column_names:
         pairs = zip(values, table[f"{stem}_wanted"].to_pylist(), strict=True)
-        return Column(_words(stem), [f"{stored}/{wanted}" for stored, wanted in pairs], is_number=True)
+        return Column(stem, [f"{stored}/{wanted}" for stored, wanted in pairs], is_number=True)
     if ending == "n" and stem in table.column_names:
         return Column("n", [_plain_text(value) for value in values], is_number=True)
     if name == "metric":
@@ -133,7 +138,7 @@ def _column(table: pa.Table, name: str) -> Column:
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return _measured(table, name)
     is_number = pa.types.is_integer(kind)
-    return Column(_words(name), [_plain_text(value) for value in values], is_number)
+    return Column(name, [_plain_text(value) for value in values], is_number)
 
 
 def _measured(table: pa.Table, name: str) -> Column:
@@ -151,7 +156,7 @@ def _measured(table: pa.Table, name: str) -> Column:
     if _has_interval(name, table):
         low, high = (map(written, table[f"{name}_{end}"].to_pylist(), are_rates) for end in ("low", "high"))
         cells = [c if a == ABSENT else f"{c} [{a}, {b}]" for c, a, b in zip(cells, low, high, strict=True)]
-    return Column(_words(name) + (" %" if _is_rate(name) and all(are_rates) else ""), cells, is_number=True)
+    return Column(name + (" %" if _is_rate(name) and all(are_rates) else ""), cells, is_number=True)
 
 
 def _are_rates(table: pa.Table, name: str) -> list[bool]:
@@ -178,7 +183,7 @@ def _number(value: float) -> str:
 
 
 def _plain_text(value: object) -> str:
-    """One line without control characters: a message from a failed task may hold anything."""
+    """Lines without control characters: a message from a failed task may hold anything."""
     match value:
         case None:
             return ABSENT
@@ -186,7 +191,7 @@ def _plain_text(value: object) -> str:
             return "yes" if value else "no"
         case float() | Decimal():
             return _number(float(value))
-    return "".join(letter if letter.isprintable() else " " for letter in str(value))
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in str(value))
 
 
 def _words(name: str) -> str:
@@ -195,20 +200,21 @@ def _words(name: str) -> str:
 
 def _legend(table: pa.Table, columns: Sequence[Column]) -> str:
     absent = any(cell == ABSENT for column in columns for cell in column.cells)
-    intervals = any(_has_interval(name, table) for name in table.column_names)
-    lines = ["[low, high]: 95 % interval"] * intervals + [f"{ABSENT}: no value"] * absent
+    bounds = [f"{name}_low" for name in table.column_names if _has_interval(name, table)]
+    intervals = any(table[name].null_count < table.num_rows for name in bounds)
+    lines = ["[low, high]: 95 % interval"] * intervals + [f"{ABSENT}: no value yet, or none that applies"] * absent
     return "; ".join(lines)
 
 
 def _text(page: Page) -> str:
-    lines = [line for line in (page.title, page.caption) if line]
-    lines += [""] * bool(lines)
-    widths = [max(map(len, (column.heading, *column.cells))) for column in page.columns]
-    for row in ([c.heading for c in page.columns], ["-" * width for width in widths], *page.rows):
-        cells = zip(row, widths, page.columns, strict=True)
-        lines.append("  ".join(x.rjust(w) if c.is_number else x.ljust(w) for x, w, c in cells).rstrip())
-    lines += ["(no rows)"] * (not page.rows) + ["", page.legend] * bool(page.legend)
-    return "\n".join(lines)
+    above = [line for line in (page.title, page.caption) if line]
+    widths = [max(map(len, "\n".join((c.heading, *c.cells)).split("\n"))) for c in page.columns]
+    rows = [[c.heading for c in page.columns], ["-" * width for width in widths], *page.rows]
+    lines = [line for row in rows for line in zip_longest(*(cell.split("\n") for cell in row), fillvalue="")]
+    put = [str.rjust if column.is_number else str.ljust for column in page.columns]
+    table = ["  ".join(p(c, w) for p, c, w in zip(put, line, widths, strict=True)).rstrip() for line in lines]
+    table += ["(no rows)"] * (not page.rows)
+    return "\n\n".join("\n".join(part) for part in (above, table, [page.legend] * bool(page.legend)) if part)
 
 
 def _markdown(page: Page) -> str:
@@ -223,7 +229,7 @@ def _markdown(page: Page) -> str:
 
 
 def _piped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>")
 
 
 def _latex(page: Page) -> str:
@@ -249,6 +255,7 @@ _LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "·": r"$\cdot$",
+    "\n": " ",
     ABSENT: "---",
 }
 

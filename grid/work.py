@@ -22,7 +22,7 @@ from tasks.config import Case, Cell, Component, canonical
 from tasks.judge import attack_samples
 from tasks.model import Classifier, build_model, load_split
 from tasks.streams import sample_order
-from tasks.training import train
+from tasks.training import Data, accuracy, train
 from tasks.types import DataError, DataRoot, ModelError, Split
 
 
@@ -67,13 +67,15 @@ def train_cell(store: Store, cell: Cell, settings: Settings) -> None:
     if store.cell_facts(cell.id) is not None:
         return
     begun = time.perf_counter()
-    model, history = train(cell, _root(settings), _device())
-    last = history.slice(len(history) - 1).to_pylist()[0] if len(history) else {}
+    root, device = _root(settings), _device()
+    model, history = train(cell, root, device)
+    test = _split(cell.dataset, root)
     facts = {
         "cell_id": cell.id,
         "cell": cell.resolved(),
-        "train_accuracy": last.get("train_accuracy"),
-        "test_accuracy": last.get("test_accuracy"),
+        "train_accuracy": history["train_accuracy"][-1].as_py(),
+        # Of the weights that are kept, which need not be those of the last epoch.
+        "test_accuracy": accuracy(model, Data(test.images.to(device), test.labels.to(device))),
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": time.perf_counter() - begun,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -98,8 +100,8 @@ def attack_shard(store: Store, case: Case, positions: Range, settings: Settings)
     rows = attack_samples(
         model,
         case,
-        split.images[samples],
-        split.labels[samples],
+        split.images.index_select(0, samples),
+        split.labels.index_select(0, samples),
         samples,
         batch_size=settings.batch_size,
         fixed_batch=settings.fixed_batch,

@@ -7,7 +7,7 @@ nothing of pixels and standardised units. Knows nothing of attacks, shards or ro
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +19,6 @@ Box = tuple[Tensor, Tensor]
 """Least and greatest valid values; each broadcasts to images."""
 
 _LOOK_EVERY = 32
-
-
-class Classifier(Protocol):
-    """What is needed of a model, beside being a module: images in [0, 1] -> scores."""
-
-    mean: Tensor
-    std: Tensor
-
-    def log_probabilities(self, scores: Scores) -> Tensor:
-        """(batch, classes): the head's log-probabilities."""
 
 
 def rowwise(values: Tensor, like: Tensor) -> Tensor:
@@ -85,6 +75,16 @@ def margins(scores: Scores, labels: Labels) -> Tensor:
     own = scores.gather(1, labels[:, None])
     others = scores.scatter(1, labels[:, None], -torch.inf)
     return own[:, 0] - others.amax(1)
+
+
+def fooled(scores: Scores, labels: Labels) -> Tensor:
+    """Whether another class wins by more than rounding can undo, (batch,).
+
+    The same image in a batch of another shape gives scores that differ by a few units in the last place. An attack
+    that ends within them hands the judge an image that fools today and not tomorrow.
+    """
+    rounding = 16 * torch.finfo(scores.dtype).eps * scores.abs().amax(1)
+    return margins(scores, labels) < -rounding
 
 
 def best_other(scores: Scores, labels: Labels) -> Labels:
@@ -220,9 +220,9 @@ class CountedModel:
     def ascent(self, images: Images, labels: Labels) -> tuple[Tensor, Scores]:
         """The direction in which the loss grows fastest at `images`, and the scores there (detached).
 
-        It is the loss's gradient times a positive number of each sample's own, so that small gradients do not
-        underflow on their way through the model; where the head's own gradient is zero or not finite, the margin's.
-        Costs one forward and one backward.
+        It is the loss's gradient times a positive number of each sample's own: that of the log-odds against the
+        label, which grow with the loss but do not saturate with it. Where the head's own gradient is zero or not
+        finite, the margin's. Costs one forward and one backward.
         """
         with torch.enable_grad():
             images = images.detach().requires_grad_()
@@ -234,7 +234,10 @@ class CountedModel:
     def _score_gradient(self, scores: Scores, labels: Labels) -> Tensor:
         with torch.enable_grad():
             leaf = scores.double().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.loss(leaf, labels).sum(), leaf)
+            log_probabilities = self.log_probabilities(leaf)
+            others = log_probabilities.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
+            odds = others - log_probabilities.gather(1, labels[:, None])[:, 0]
+            (gradient,) = torch.autograd.grad(odds.sum(), leaf)
         largest = gradient.abs().amax(1, keepdim=True)
         usable = (largest > 0) & largest.isfinite()
         margin = torch.zeros_like(gradient).scatter_(1, best_other(scores, labels)[:, None], 1.0)
@@ -242,8 +245,8 @@ class CountedModel:
         return torch.where(usable, gradient / largest, margin).to(scores.dtype)
 
 
-def classifier(model: nn.Module) -> Any:  # noqa: ANN401 - a Classifier and a Module at once, which types cannot say
-    """The model as a `Classifier`; ModelError if it has no mean, std or log_probabilities."""
+def classifier(model: nn.Module) -> Any:  # noqa: ANN401 - any module with these three members will do
+    """The model, if it has the buffers `mean` and `std` and `log_probabilities(scores)`; else ModelError."""
     lacking = [name for name in ("mean", "std", "log_probabilities") if not hasattr(model, name)]
     if lacking:
         raise ModelError(f"{type(model).__name__} has no {', '.join(lacking)}")

@@ -63,7 +63,7 @@ def test_the_side_of_the_image_shrinks_as_published():
 
 
 def test_the_linear_layers_of_cnn_2conv_have_no_nonlinearity_between_them():
-    tail = cnn_2conv(GREY, relu)[8:].eval()
+    tail = nn.Sequential(*list(cnn_2conv(GREY, relu))[8:]).eval()
     assert isinstance(tail[0], nn.Flatten)
     first, second = torch.randn(2, 5, 64, 6, 6).double()
     tail.double()

@@ -2,7 +2,11 @@
 
 import gzip
 import hashlib
+import socket
 import struct
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +139,9 @@ def test_a_file_with_bytes_too_many_is_refused(tmp_path):
         mnist("test", root)
 
 
-@pytest.mark.parametrize("images", [b"", b"\0\0", idx((10_000, 32, 32)), idx((10_000,)), gzip.compress(idx((10, 28, 28)))])
+@pytest.mark.parametrize(
+    "images", [b"", b"\0\0", idx((10_000, 32, 32)), idx((10_000,)), gzip.compress(idx((10, 28, 28)))]
+)
 def test_a_file_that_is_no_such_idx_file_is_refused(tmp_path, images):
     root = write(tmp_path, images, idx((10_000,)))
     with pytest.raises(DataError, match=f"{IMAGES}: is not the idx file of 10000x28x28 bytes"):
@@ -160,23 +166,34 @@ def test_a_folder_in_the_place_of_a_file_counts_as_missing(tmp_path):
         mnist("test", DataRoot(tmp_path))
 
 
-def serve(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand-ins for MNIST's four files, and torchvision told to fetch them from this folder."""
-    torchvision = pytest.importorskip("torchvision")
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """Stand-ins for MNIST's four files behind a web server, and torchvision told to fetch them from there."""
+    datasets = pytest.importorskip("torchvision.datasets")
+    folder = tmp_path / "mirror"
+    folder.mkdir()
     resources = []
     for prefix, count in (("train", 60_000), ("t10k", 10_000)):
         for part, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
             packed = gzip.compress(idx(shape), compresslevel=1)
             (folder / f"{prefix}-{part}-ubyte.gz").write_bytes(packed)
             resources.append((f"{prefix}-{part}-ubyte.gz", hashlib.md5(packed).hexdigest()))  # noqa: S324 - torchvision's
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"{folder.as_uri()}/"])
-    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        monkeypatch.setattr(datasets.MNIST, "resources", resources)
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        serving.start()
+        yield folder
+        server.shutdown()
+        serving.join()
 
 
-def test_a_download_puts_whole_files_in_place_and_leaves_nothing_else(tmp_path, monkeypatch, capsys):
-    mirror = tmp_path / "mirror"
-    mirror.mkdir()
-    serve(mirror, monkeypatch)
+def test_a_download_puts_whole_files_in_place_and_leaves_nothing_else(tmp_path, mirror, capsys):
     root = tmp_path / "new" / "root"
     assert len(mnist("train", DataRoot(root, download=True)).labels) == 60_000
     assert sorted(path.name for path in root.rglob("*") if path.is_file()) == [
@@ -189,11 +206,18 @@ def test_a_download_puts_whole_files_in_place_and_leaves_nothing_else(tmp_path, 
     assert capsys.readouterr().out == ""
 
 
-def test_a_download_that_fails_says_so_and_leaves_nothing(tmp_path, monkeypatch):
-    mirror = tmp_path / "mirror"
-    mirror.mkdir()
-    serve(mirror, monkeypatch)
-    (mirror / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(DataError, match=r"MNIST: the download into .* failed: .*t10k-labels-idx1-ubyte"):
+def test_a_download_from_where_nobody_answers_says_so_and_leaves_nothing(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("torchvision.datasets")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{port}/"])
+    with pytest.raises(DataError, match=r"(?s)MNIST: the download into .* failed: .*train-images-idx3-ubyte.*refused"):
+        mnist("test", DataRoot(tmp_path / "root", download=True))
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_a_download_of_other_bytes_is_refused(tmp_path, mirror):
+    (mirror / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx((10_000,), bytes(9_999) + b"\x01")))
+    with pytest.raises(DataError, match=r"MNIST: the download into .* failed"):
         mnist("test", DataRoot(tmp_path / "root", download=True))
     assert list((tmp_path / "root").iterdir()) == []

@@ -1,6 +1,7 @@
 """The questions to a store, on stores small enough to work out every number by hand."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -288,6 +289,32 @@ def test_robust_accuracy_counts_all_samples_and_shows_what_is_missing(store):
         ]
 
 
+def test_robust_accuracy_names_an_eps_once_and_orders_it_by_size(tmp_path):
+    asked = [("16/255", 16 / 255, ""), ("8/255", 8 / 255, "b"), ("0.1", 0.1, ""), ("1e-05", 1e-5, "")]
+    rows = [
+        *(
+            wanted_row("c", f"f{i}", eps=eps, eps_label=label, variant=variant, attack_label=f"fgsm(eps={label})")
+            for i, (label, eps, variant) in enumerate(asked)
+        ),
+        wanted_row("c", "b", "bim", attack_label="bim(eps=0.1, box=false)"),
+        # Without a spelling of its own, an eps reads as its number.
+        wanted_row("c", "p", "pgd", eps=1e-5, eps_label=None, attack_label="pgd(eps=1e-05, steps=7)"),
+        wanted_row("c", "d", attack_label="deepfool(steps=5)", **FREE),
+    ]
+    wanted = written(tmp_path / "wanted.parquet", rows, WANTED)
+    with connect(Contents(wanted=[("g", wanted)])) as con:
+        assert answer(con, "robust_accuracy", "g", "attack", "eps") == [
+            ("none", None),
+            ("bim(box=false)", "0.1"),
+            ("deepfool(steps=5)", None),
+            ("fgsm", "1e-05"),
+            ("fgsm", "8/255"),
+            ("fgsm", "16/255"),
+            ("fgsm", "0.1"),
+            ("pgd(steps=7)", "1e-05"),
+        ]
+
+
 def test_a_grid_that_wants_less_is_answered_from_its_own_share(store):
     with connect(store) as con:
         found = answer(con, "robust_accuracy", "two", "attack", "accuracy", "n", "variant")
@@ -318,27 +345,48 @@ def test_cells_with_the_same_axes_are_told_apart_by_their_labels(tmp_path):
             assert {row[0] for row in answer(con, name, "g", "cell")} == {"wide", "deep", None}
 
 
-def test_minimal_norm_measures_distances_over_the_successful(store):
+MEASURES = {"l2": 1.0, "linf": 0.5, "relative l2": 0.25, "mse": 0.125, "steps": 10.0}
+FREE = {"attack": "deepfool", "norm": "l2", "eps": None, "eps_label": None}
+
+
+def test_minimal_norm_has_mean_interval_and_median_of_every_measure_over_the_successful(tmp_path):
+    def moved(sample, x, success=True):
+        sizes = {name.replace(" ", "_"): x * scale for name, scale in MEASURES.items()}
+        return sample_row("k", sample, success=success, **sizes | {"steps": 10 * x})
+
+    samples = [moved(1, 1), moved(2, 2), moved(3, 6), moved(4, 90, success=False), moved(5, 900)]
+    wanted = written(tmp_path / "wanted.parquet", [wanted_row("c", "k", **FREE)], WANTED)
+    path = written(tmp_path / "0-5.parquet", samples, SAMPLES)
+    with connect(Contents(wanted=[("g", wanted)], slices=[Slice("k", path, 0, 0, 5)])) as con:
+        found = answer(con, "minimal_norm", "g", "measure", "mean", "mean_low", "mean_high", "median")
+    # Of 1, 2 and 6 the mean is 3, the median 2, the variance 7.
+    radius = 1.959964 * math.sqrt(7 / 3)
+    assert found == [
+        (name, 3 * size, pytest.approx((3 - radius) * size), pytest.approx((3 + radius) * size), 2 * size)
+        for name, size in MEASURES.items()
+    ]
+
+
+def test_minimal_norm_says_the_share_of_success_with_every_measure(store):
+    columns = ("attack", "success_rate", "success_rate_low", "success_rate_high", "n_attacked", "n_success")
+    # 2 of 2, by hand: (2 + z²/2 ± z²/2) / (2 + z²)
+    row = ("deepfool", 1.0, pytest.approx(0.342380, abs=1e-6), pytest.approx(1), 2, 2, 2, 4, False)
     with connect(store) as con:
-        [row] = query(con, "minimal_norm", "one").to_pylist()
-    assert row["attack"] == "deepfool"
-    assert (row["success_rate"], row["n_attacked"], row["n_success"]) == (1.0, 2, 2)
-    assert (row["mean_l2"], row["median_l2"], row["mean_steps"], row["median_linf"]) == (2.0, 2.0, 3.5, 0.5)
-    # standard deviation sqrt(2) over sqrt(2)
-    assert row["mean_l2_low"] == pytest.approx(2 - 1.959964)
-    assert row["mean_l2_high"] == pytest.approx(2 + 1.959964)
-    assert (row["samples_stored"], row["samples_wanted"], row["complete"]) == (2, 4, False)
+        found = answer(con, "minimal_norm", "one", *columns, "samples_stored", "samples_wanted", "complete")
+        assert found == [row] * 5
 
 
-def test_a_minimal_norm_case_without_success_or_samples_has_no_distance(tmp_path):
-    free = {"attack": "deepfool", "norm": "l2", "eps": None, "eps_label": None, "samples": 2}
-    rows = [wanted_row("c", "k1", **free), wanted_row("c", "k2", **free, space="standardised")]
+def test_a_minimal_norm_case_without_success_or_samples_has_its_rows_without_a_distance(tmp_path):
+    rows = [wanted_row("c", "k1", samples=2, **FREE), wanted_row("c", "k2", **FREE, space="standardised")]
     wanted = written(tmp_path / "wanted.parquet", rows, WANTED)
     samples = [sample_row("k1", 1, l2=9.0), sample_row("k1", 2, correct=False)]
     path = written(tmp_path / "0-2.parquet", samples, SAMPLES)
     with connect(Contents(wanted=[("g", wanted)], slices=[Slice("k1", path, 0, 0, 2)])) as con:
-        found = answer(con, "minimal_norm", "g", "space", "success_rate", "n_attacked", "mean_l2", "mean_l2_low")
-        assert found == [("pixel", 0.0, 1, None, None), ("standardised", None, 0, None, None)]
+        columns = ("space", "measure", "success_rate", "n_attacked", "n_success", "mean", "mean_low", "median")
+        assert answer(con, "minimal_norm", "g", *columns) == [
+            *(("pixel", measure, 0.0, 1, 0, None, None, None) for measure in MEASURES),
+            *(("standardised", measure, None, 0, 0, None, None, None) for measure in MEASURES),
+        ]
 
 
 def test_worst_case_takes_the_samples_that_every_attack_of_a_budget_has(store):
@@ -419,7 +467,7 @@ def test_the_counts_tell_a_value_not_wanted_from_one_not_there_yet(study):
 
 
 def test_published_values_of_two_attacks_that_differ_in_a_parameter_are_not_pooled(tmp_path):
-    rows = [wanted_row("c", f"k{steps}", "pgd", 1, attack_label=f"pgd steps {steps}") for steps in (10, 20)]
+    rows = [wanted_row("c", f"k{steps}", "pgd", 1, attack_label=f"pgd(eps=0.1, steps={steps})") for steps in (10, 20)]
     published = [
         {"case_id": f"k{steps}", "cell_id": "c", "metric": "robust_accuracy", "value": 0.0, "source": "T", "note": ""}
         for steps in (10, 20)
@@ -435,7 +483,51 @@ def test_published_values_of_two_attacks_that_differ_in_a_parameter_are_not_pool
     )
     with connect(contents) as con:
         found = answer(con, "published", "g", "attack", "measured", "measured_n", "complete")
-        assert found == [("pgd steps 10", 1.0, 1, True), ("pgd steps 20", 0.0, 1, True)]
+        assert found == [("pgd(steps=10)", 1.0, 1, True), ("pgd(steps=20)", 0.0, 1, True)]
+
+
+def test_published_values_are_ordered_by_source_dataset_head_attack_and_the_size_of_eps(tmp_path):
+    asked = [
+        ("T2", "digits", "softmax", "fgsm", "0.1", 0.1),
+        ("T1", "letters", "softmax", "fgsm", "0.1", 0.1),
+        ("T1", "digits", "softrmax", "bim", "0.1", 0.1),
+        ("T1", "digits", "softmax", "fgsm", "16/255", 16 / 255),
+        ("T1", "digits", "softmax", "fgsm", "8/255", 8 / 255),
+        ("T1", "digits", "softmax", "bim", "0.1", 0.1),
+    ]
+    wanted = [
+        wanted_row(f"c{i}", f"k{i}", attack, dataset=dataset, head=head, eps=eps, eps_label=label)
+        for i, (_, dataset, head, attack, label, eps) in enumerate(asked)
+    ]
+    published = [
+        {"case_id": f"k{i}", "cell_id": f"c{i}", "metric": "robust_accuracy", "value": 0.5, "source": s, "note": ""}
+        for i, (s, *_) in enumerate(asked)
+    ]
+    contents = Contents(
+        wanted=[("g", written(tmp_path / "wanted.parquet", wanted, WANTED))],
+        published=[("g", written(tmp_path / "published.parquet", published, PUBLISHED))],
+    )
+    with connect(contents) as con:
+        found = answer(con, "published", "g", "source", "dataset", "head", "attack", "eps")
+        assert found == [row[:-1] for row in reversed(asked[3:])] + [row[:-1] for row in reversed(asked[:3])]
+
+
+def test_a_published_row_names_both_spaces_and_boxes_and_one_spelling_of_its_eps(tmp_path):
+    rows = [
+        wanted_row("c", "kp", variant="published", space="standardised", box=False, eps_label="0.1"),
+        wanted_row("c", "kc", variant="corrected", eps_label="0.10"),
+    ]
+    published = [
+        {"case_id": case, "cell_id": "c", "metric": "robust_accuracy", "value": 0.5, "source": "T", "note": ""}
+        for case in ("kp", "kc")
+    ]
+    contents = Contents(
+        wanted=[("g", written(tmp_path / "wanted.parquet", rows, WANTED))],
+        published=[("g", written(tmp_path / "published.parquet", published, PUBLISHED))],
+    )
+    with connect(contents) as con:
+        found = answer(con, "published", "g", "space", "box", "eps", "as_published_n", "corrected_n")
+        assert found == [("pixel, standardised", "no, yes", "0.1", 0, 0)]
 
 
 @pytest.mark.parametrize("name", TABLES)

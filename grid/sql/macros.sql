@@ -15,3 +15,7 @@ CREATE MACRO mean_high(x) AS avg(x::DOUBLE) + 1.959964e0 * stddev_samp(x::DOUBLE
 
 -- How many of the positions from a to b (exclusive) lie between low and high (exclusive).
 CREATE MACRO overlap(a, b, low, high) AS greatest(0, least(b, high) - greatest(a, low));
+
+-- The label of an attack without its eps, for a table that has the eps in a column of its own.
+CREATE MACRO without_eps(label, eps) AS
+    coalesce(replace(replace(label, '(eps=' || eps || ')', ''), '(eps=' || eps || ', ', '('), label);

@@ -1,7 +1,8 @@
 -- Published values beside what was measured.
 -- Grain: one row per published value. A value that is about several cases, one per variant, is one row: what the
 --     variants `published` and `corrected` measure stands in `as_published` and `corrected`, and any other in
---     `measured`. Where a variant has two cases of the same axes, each has its own row.
+--     `measured`. Where a variant has two cases of the same axes, each has its own row. Where the variants differ in
+--     `space` or in `box` (yes or no), it names both.
 --     `n` is what a value is over: all samples (accuracies), the attacked (success_rate), the successful (means). It
 --     is null where the grid wants no such case, and 0 where nothing is stored yet. `complete`: all the row's cases are.
 -- Parameter: $grid, the name of the grid.
@@ -38,9 +39,10 @@ WITH rows AS (
     SELECT
         {source: p.source, metric: p.metric, published: p.value, note: p.note, dataset: w.dataset,
             architecture: w.architecture, head: w.head, defense: w.defense, activation: w.activation, seed: w.seed,
-            attack: w.attack, norm: w.norm, eps: coalesce(nullif(w.eps_label, ''), w.eps::VARCHAR),
+            attack: w.attack, norm: w.norm, eps: w.eps,
             variant: CASE WHEN w.variant NOT IN ('published', 'corrected') THEN w.variant END} AS about,
-        p.metric, w.space, w.box, w.attack_label, w.cell_label, w.case_id, c.complete,
+        p.metric, w.space, CASE WHEN w.box THEN 'yes' ELSE 'no' END AS box, w.attack_label, w.cell_label, w.case_id,
+        c.eps_label, c.complete,
         CASE WHEN w.variant IN ('published', 'corrected') THEN w.variant ELSE 'measured' END AS place
     FROM published AS p
     JOIN (SELECT DISTINCT ON (grid, case_id, variant) * FROM wanted) AS w ON w.grid = p.grid AND w.case_id = p.case_id
@@ -53,9 +55,9 @@ WITH rows AS (
     FROM asked AS a LEFT JOIN measured AS m USING (case_id, metric)
 ), lines AS (
     SELECT
-        about, line, min(attack_label) AS attack_label,
+        about, line, min(without_eps(attack_label, eps_label)) AS attack_label, min(eps_label) AS eps_label,
         string_agg(DISTINCT space, ', ' ORDER BY space) AS space,
-        CASE WHEN count(DISTINCT box) = 1 THEN any_value(box) END AS box,
+        string_agg(DISTINCT box, ', ' ORDER BY box) AS box,
         any_value({value: value, low: low, high: high, n: n}) FILTER (place = 'published') AS p,
         any_value({value: value, low: low, high: high, n: n}) FILTER (place = 'corrected') AS c,
         any_value({value: value, low: low, high: high, n: n}) FILTER (place = 'measured') AS m,
@@ -66,11 +68,11 @@ SELECT
     about.source, about.dataset, about.architecture, about.head, about.defense, about.activation, about.seed,
     about.variant,
     CASE WHEN count(*) OVER (PARTITION BY about) > 1 THEN attack_label ELSE about.attack END AS attack,
-    about.norm, about.eps, space, box, about.metric, about.published,
+    about.norm, eps_label AS eps, space, box, about.metric, about.published,
     p.value AS as_published, p.low AS as_published_low, p.high AS as_published_high, p.n AS as_published_n,
     c.value AS corrected, c.low AS corrected_low, c.high AS corrected_high, c.n AS corrected_n,
     m.value AS measured, m.low AS measured_low, m.high AS measured_high, m.n AS measured_n,
     complete, about.note
 FROM lines
 ORDER BY about.source, about.dataset, about.architecture, about.activation, about.head, about.defense, about.seed,
-    about.attack, about.norm, about.eps, about.metric, about, line
+    attack, about.norm, about.eps, about.metric, about, line

@@ -1,7 +1,7 @@
 -- Accuracy on clean images and under each attack.
 -- Grain: one row per cell of the grid with attack 'none', over the distinct stored samples of the cell's cases, and
 --     one row per case. Samples at or beyond the wanted count are left out. A sample under several targets is one
---     sample, and robust if it withstands them all.
+--     sample, and robust if it withstands them all. `attack` is its label without the eps, which is a column.
 -- Parameter: $grid, the name of the grid.
 WITH rows AS (
     SELECT a.cell_id, a.case_id, s.sample, s.clean_correct, s.clean_correct AND NOT s.success AS robust
@@ -24,8 +24,8 @@ WITH rows AS (
     WHERE g.grid = $grid
     UNION ALL BY NAME
     SELECT
-        a.* EXCLUDE (attack, attack_label, failures), a.attack_label AS attack, g.cell, c.robust AS k,
-        coalesce(c.n, 0) AS n
+        a.* EXCLUDE (attack, attack_label, failures), without_eps(a.attack_label, a.eps_label) AS attack, g.cell,
+        c.robust AS k, coalesce(c.n, 0) AS n
     FROM coverage AS a
     LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
     LEFT JOIN counts AS c ON c.case_id = a.case_id
@@ -36,5 +36,5 @@ SELECT
     k / nullif(n, 0) AS accuracy, wilson_low(k, n) AS accuracy_low, wilson_high(k, n) AS accuracy_high, n,
     samples_stored, samples_wanted, complete
 FROM lines
-ORDER BY dataset, architecture, activation, head, defense, seed, cell_label, cell_id, case_id IS NOT NULL, variant,
-    attack, norm, lines.eps, space, box, case_id
+ORDER BY dataset, architecture, activation, head, defense, seed, cell_label, cell_id, case_id IS NOT NULL, attack,
+    norm, lines.eps, space, box, variant, case_id

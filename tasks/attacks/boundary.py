@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,11 +14,29 @@ from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Rows, Steps
 
-_CHECK_EVERY = 10
-"""Steps between two checks, each of which tells how often steps of the present length succeed."""
-_SPHERICAL = (100, 0.2, 0.5)
-"""Window in checks, and the shares of success under which steps shrink and over which they grow."""
-_SOURCE = (30, 0.1, 0.25)
+
+class _Window(NamedTuple):
+    """A sliding window of checks, and the shares of hits in it under which steps shrink and over which they grow."""
+
+    length: int
+    few: float
+    many: float
+
+
+class _Rule(NamedTuple):
+    """How often it is checked whether steps of the present length succeed, and what follows."""
+
+    check_every: int
+    spherical: _Window
+    source: _Window
+    coarsest: int
+    """Starting noise comes in squares of up to 2^coarsest pixels."""
+
+
+_RULES = {
+    "published": _Rule(10, _Window(100, 0.2, 0.5), _Window(30, 0.1, 0.25), coarsest=0),
+    "corrected": _Rule(5, _Window(10, 0.2, 0.5), _Window(5, 0.1, 0.25), coarsest=4),
+}
 _HAIR = 1e-4
 """How much further out, relatively, a final point is put, so that rounding in another batch shape cannot undo it."""
 
@@ -44,25 +63,33 @@ def boundary(
     adaptation: Positive = 1.5,
     init_steps: Count = 50,
     init_tries: Count = 100,
+    variant: Literal["corrected", "published"] = "corrected",
 ) -> tuple[Images, Steps]:
     """Boundary Attack, https://arxiv.org/abs/1712.04248: walk on the sphere around the image, then towards it.
 
-    Brendel et al. 2018, algorithm 1, with the step rules of the softRmax thesis, Ingendaa 2024, sample by sample:
-    every ten steps it is noted whether the point on the sphere, and the whole step, fool. Over 100 such checks both
-    step lengths (relative to the distance) are multiplied by `adaptation` if more than half succeed, divided if
-    fewer than a fifth; over 30 checks the source step, by a quarter and a tenth. A sample is done when its source
-    step is below `convergence`. The start is uniform noise that fools (`init_tries` draws), blended with the image
-    in `init_steps` equal parts; where there is none, NaN comes back.
+    Brendel et al. 2018, algorithm 1, sample by sample. Every so many steps it is noted whether the point on the
+    sphere, and the whole step, fool; where many of the last do, step lengths (relative to the distance) are
+    multiplied by `adaptation`, where few do, divided. A sample is done when its source step is below
+    `convergence`. The start is uniform noise that fools (`init_tries` draws), blended with the image in
+    `init_steps` equal parts; where there is none, NaN comes back.
+
+    The published variant has the rule of the softRmax thesis, Ingendaa 2024: a check every 10 steps, windows of
+    100 checks for the sphere and 30 for the source step. The corrected one checks every 5 steps with windows of 10
+    and 5, which needs less than half the steps, and draws ever coarser noise, which fools models that see
+    fine noise as one class.
     """
+    rule = _RULES[variant]
     with torch.no_grad():
-        ends = _start(model, images, labels, streams, blends=init_steps, tries=init_tries)
+        ends = _start(model, images, labels, streams, blends=init_steps, tries=init_tries, coarsest=rule.coarsest)
         taken = torch.zeros_like(labels)
-        walk = _begin(ends, images, labels, spherical_step, source_step)
-        for first in range(0, steps, _CHECK_EVERY):
-            block = range(first, min(first + _CHECK_EVERY, steps))
+        walk = _begin(ends, images, labels, rule, spherical_step, source_step)
+        for first in range(0, steps, rule.check_every):
+            block = range(first, min(first + rule.check_every, steps))
             view = model.at(walk.rows)
             for step, noise in _noises(streams.at(walk.rows), block, images):
-                _advance(view, walk, noise, adaptation, check=(step + 1) % _CHECK_EVERY == 0)
+                around = _advance(view, walk, noise)
+                if (step + 1) % rule.check_every == 0:
+                    _adapt(view, walk, around, rule, adaptation)
             taken[walk.rows] = block.stop
             ends[walk.rows] = walk.points
             walk = walk.only(torch.nonzero(walk.source_step >= convergence)[:, 0])
@@ -80,6 +107,7 @@ class _Walk:
     labels: Labels
     points: Images
     distance: Tensor
+    fools: Tensor
     spherical_step: Tensor
     source_step: Tensor
     spherical_hits: Tensor
@@ -94,7 +122,9 @@ class _Walk:
         return _Walk(*(getattr(self, field.name)[going] for field in fields(self)))
 
 
-def _begin(ends: Images, images: Images, labels: Labels, spherical_step: float, source_step: float) -> _Walk:
+def _begin(
+    ends: Images, images: Images, labels: Labels, rule: _Rule, spherical_step: float, source_step: float
+) -> _Walk:
     """The walk of the samples that have a start."""
     rows = torch.nonzero(ends.isfinite().flatten(1).all(1))[:, 0]
     points, images = ends[rows], images[rows]
@@ -106,11 +136,12 @@ def _begin(ends: Images, images: Images, labels: Labels, spherical_step: float, 
         labels=labels[rows],
         points=points,
         distance=distance,
+        fools=torch.ones_like(rows, dtype=torch.bool),
         spherical_step=torch.full_like(distance, spherical_step),
         source_step=torch.full_like(distance, source_step),
-        spherical_hits=hits.repeat(1, _SPHERICAL[0]),
+        spherical_hits=hits.repeat(1, rule.spherical.length),
         spherical_checks=torch.zeros_like(rows),
-        source_hits=hits.repeat(1, _SOURCE[0]),
+        source_hits=hits.repeat(1, rule.source.length),
         source_checks=torch.zeros_like(rows),
     )
 
@@ -124,20 +155,24 @@ def _noises(streams: Streams, block: range, images: Images) -> Iterator[tuple[in
         yield from zip(steps, streams.normal("direction", steps, tuple(images.shape[1:]), images.dtype), strict=True)
 
 
-def _advance(model: CountedModel, walk: _Walk, noise: Tensor, adaptation: float, *, check: bool) -> None:
-    """Propose a step for every sample and take those that fool and come closer; at a check, adapt the lengths."""
+def _advance(model: CountedModel, walk: _Walk, noise: Tensor) -> Images:
+    """Propose a step for every sample and take those that fool and come closer; the points on the sphere."""
     around, proposed = _propose(walk, noise, model.box)
-    fools = model(proposed).argmax(1) != walk.labels
+    walk.fools = model(proposed).argmax(1) != walk.labels
     distance = _norm(proposed - walk.images)
-    taken = fools & (distance < walk.distance)
+    taken = walk.fools & (distance < walk.distance)
     walk.points = torch.where(rowwise(taken, proposed), proposed, walk.points)
     walk.distance = torch.where(taken, distance, walk.distance)
-    if check:
-        around_fools = model(around).argmax(1) != walk.labels
-        by_sphere = _adaptation(walk.spherical_hits, walk.spherical_checks, around_fools, _SPHERICAL)
-        by_source = _adaptation(walk.source_hits, walk.source_checks, fools, _SOURCE)
-        walk.spherical_step = walk.spherical_step * adaptation**by_sphere
-        walk.source_step = walk.source_step * adaptation ** (by_sphere + by_source)
+    return around
+
+
+def _adapt(model: CountedModel, walk: _Walk, around: Images, rule: _Rule, adaptation: float) -> None:
+    """Check the last step, and change the step lengths if that is due."""
+    around_fools = model(around).argmax(1) != walk.labels
+    by_sphere = _exponent(walk.spherical_hits, walk.spherical_checks, around_fools, rule.spherical)
+    by_source = _exponent(walk.source_hits, walk.source_checks, walk.fools, rule.source)
+    walk.spherical_step = walk.spherical_step * adaptation**by_sphere
+    walk.source_step = walk.source_step * adaptation ** (by_sphere + by_source)
 
 
 def _propose(walk: _Walk, noise: Tensor, box: Box) -> tuple[Images, Images]:
@@ -156,27 +191,28 @@ def _propose(walk: _Walk, noise: Tensor, box: Box) -> tuple[Images, Images]:
     return around, torch.addcmul(around, inward, rowwise(step, inward)).clamp(*box)
 
 
-def _adaptation(hits: Tensor, checks: Tensor, hit: Tensor, rule: tuple[int, float, float]) -> Tensor:
-    """Note one more check in a sliding window, (n, window); 1 where steps are to grow, -1 to shrink, else 0, (n,).
+def _exponent(hits: Tensor, checks: Tensor, hit: Tensor, window: _Window) -> Tensor:
+    """Note one more check in the window, (n, length); 1 where steps are to grow, -1 to shrink, else 0, (n,).
 
     A window that has changed a step is emptied.
     """
-    window, few, many = rule
-    hits.scatter_(1, (checks % window)[:, None], hit[:, None])
+    hits.scatter_(1, (checks % window.length)[:, None], hit[:, None])
     checks += 1
-    full, share = checks >= window, hits.sum(1) / window
-    grow, shrink = full & (share > many), full & (share < few)
+    full, share = checks >= window.length, hits.sum(1) / window.length
+    grow, shrink = full & (share > window.many), full & (share < window.few)
     checks.masked_fill_(grow | shrink, 0)
     return grow.int() - shrink.int()
 
 
-def _start(model: CountedModel, images: Images, labels: Labels, streams: Streams, *, blends: int, tries: int) -> Images:
+def _start(
+    model: CountedModel, images: Images, labels: Labels, streams: Streams, *, blends: int, tries: int, coarsest: int
+) -> Images:
     """The first blend of each image with noise that fools, in equal parts towards the noise; NaN without any."""
     noise = torch.full_like(images, torch.nan)
     low, high = _range(model.box, images)
     rows = torch.arange(len(labels), device=labels.device)
     for attempt in range(tries):
-        drawn = streams.at(rows).uniform("start", attempt, tuple(images.shape[1:]), images.dtype)
+        drawn = _grainy(streams.at(rows), attempt, images, 2 ** (attempt % (coarsest + 1)))
         drawn = torch.lerp(low[rows], high[rows], drawn)
         fools = model.at(rows)(drawn).argmax(1) != labels[rows]
         noise[rows[fools]] = drawn[fools]
@@ -193,6 +229,14 @@ def _start(model: CountedModel, images: Images, labels: Labels, streams: Streams
         found[rows[fools]] = blend[fools]
         rows = rows[~fools]
     return found
+
+
+def _grainy(streams: Streams, attempt: int, images: Images, grain: int) -> Images:
+    """Uniform noise in [0, 1), constant over squares of `grain` pixels."""
+    channels, height, width = images.shape[1:]
+    size = (channels, -(-height // grain), -(-width // grain))
+    drawn = streams.uniform("start", attempt, size, images.dtype)
+    return drawn.repeat_interleave(grain, 2).repeat_interleave(grain, 3)[:, :, :height, :width]
 
 
 def _range(box: Box, images: Images) -> tuple[Tensor, Tensor]:

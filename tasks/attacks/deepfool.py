@@ -1,12 +1,13 @@
 """DeepFool: step to the nearest class boundary of the linearised model, again and again."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from tasks.config import Budget
-from tasks.metrics import Box, CountedModel, margins, rowwise
+from tasks.metrics import Box, CountedModel, fooled, margins, rowwise
 from tasks.parameters import Count, NonNegative
 from tasks.registry import component
 from tasks.streams import Streams
@@ -16,8 +17,11 @@ _BEYOND = 1e-4
 """Length added to every step, as in the softRmax thesis's code: a step that ends exactly on a boundary stalls."""
 _RIVALS = 2
 """Classes that get a gradient after the first step: those whose boundary was nearest by their last gradients."""
-_NARROWINGS = 2
+_NARROWINGS = 3
 """Evaluations spent on drawing a fooling point back towards the boundary."""
+
+Fools = Callable[[Scores, Labels], Tensor]
+"""Whether a sample counts as fooled, (n,)."""
 
 
 @component(
@@ -54,15 +58,15 @@ def deepfool(
     box, every = model.box, model.num_classes - 1
     walk = _Walk(images, overshoot, box if clip == "loop" else None)
     if variant == "published":
-        _go(model, labels, walk, steps=steps, num_classes=every, rivals=every)
+        _go(model, labels, walk, _differs, steps=steps, num_classes=every, rivals=every)
         return walk.points.clamp(*box), walk.steps.clamp(max=steps - 1)
-    _go(model, labels, walk, steps=steps, num_classes=min(candidates, every), rivals=min(_RIVALS, every))
+    _go(model, labels, walk, fooled, steps=steps, num_classes=min(candidates, every), rivals=min(_RIVALS, every))
     if clip == "end":
         walk.points = walk.points.clamp(*box)
         with torch.no_grad():
             scores = model(walk.points)
-        walk.margins, walk.fooled = margins(scores, labels), scores.argmax(1) != labels
-    rows = torch.nonzero(walk.fooled & (walk.steps > 0))[:, 0]
+        walk.margins, walk.fools = margins(scores, labels), fooled(scores, labels)
+    rows = torch.nonzero(walk.fools & (walk.steps > 0))[:, 0]
     if len(rows) > 0:
         walk.points[rows] = _drawn_back(model.at(rows), labels[rows], walk, rows)
     return walk.points, walk.steps
@@ -78,14 +82,9 @@ class _Walk:
         self.stretch = 1 + overshoot
         self.box = box
         self.steps = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-        self.fooled = self.steps > 0
+        self.fools = self.steps > 0
         self.margins = images.new_zeros(len(images))
         self.first_margins = self.margins
-
-    def found(self, rows: Rows, scores: Scores, labels: Labels) -> None:
-        """Note what the model says at the points of some rows."""
-        self.fooled[rows] = scores.argmax(1) != labels
-        self.margins[rows] = margins(scores, labels)
 
     def move(self, rows: Rows, step: Tensor) -> None:
         """Add a step to the travel of some rows, and move their points."""
@@ -95,7 +94,13 @@ class _Walk:
         self.steps[rows] += 1
 
 
-def _go(model: CountedModel, labels: Labels, walk: _Walk, *, steps: int, num_classes: int, rivals: int) -> None:
+def _differs(scores: Scores, labels: Labels) -> Tensor:
+    return scores.argmax(1) != labels
+
+
+def _go(
+    model: CountedModel, labels: Labels, walk: _Walk, fools: Fools, *, steps: int, num_classes: int, rivals: int
+) -> None:
     """Walk every sample until it fools or has made `steps` steps."""
     rows = torch.arange(len(labels), device=labels.device)
     classes, norms = labels[:, None], None
@@ -103,16 +108,19 @@ def _go(model: CountedModel, labels: Labels, walk: _Walk, *, steps: int, num_cla
         points = walk.points[rows].requires_grad_(step < steps)
         with torch.set_grad_enabled(step < steps):
             scores = model.at(rows)(points)
-        walk.found(rows, scores.detach(), labels[rows])
+        walk.margins[rows], walk.fools[rows] = margins(scores.detach(), labels[rows]), fools(scores, labels[rows])
         if step == 0:
             walk.first_margins = walk.margins.clone()
             others = scores.detach().scatter(1, labels[:, None], -torch.inf)
             classes = others.topk(num_classes, dim=1).indices
-        # A look at every step: a step is several passes, and a fooled sample in the graph costs them all.
-        going = torch.nonzero(~walk.fooled[rows])[:, 0]
-        if step == steps or len(going) == 0:
+        if step == steps:
             return
+        # Gradients even where all fool by now: what a sample costs must not depend on its neighbours.
         nearest, norms = _nearest(scores, points, labels[rows], classes, norms, rivals)
+        # A look at every step: a step is several passes, and a fooled sample in the graph costs them all.
+        going = torch.nonzero(~walk.fools[rows])[:, 0]
+        if len(going) == 0:
+            return
         rows, classes, norms = rows[going], classes[going], norms[going]
         walk.move(rows, nearest[going])
 
@@ -162,8 +170,8 @@ def _drawn_back(model: CountedModel, labels: Labels, walk: _Walk, rows: Rows) ->
         points = (images + rowwise(share, images) * (ends - images)).clamp(*model.box)
         with torch.no_grad():
             scores = model(points)
-        fooled, margin = scores.argmax(1) != labels, margins(scores, labels)
-        best = torch.where(rowwise(fooled, best), points, best)
-        far, far_margin = torch.where(fooled, share, far), torch.where(fooled, margin, far_margin)
-        near, near_margin = torch.where(fooled, near, share), torch.where(fooled, near_margin, margin)
+        fools, margin = fooled(scores, labels), margins(scores, labels)
+        best = torch.where(rowwise(fools, best), points, best)
+        far, far_margin = torch.where(fools, share, far), torch.where(fools, margin, far_margin)
+        near, near_margin = torch.where(fools, near, share), torch.where(fools, near_margin, margin)
     return best

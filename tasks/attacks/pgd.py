@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tasks.config import Budget
-from tasks.metrics import CountedModel, margins, project, radius, rowwise
+from tasks.metrics import CountedModel, fooled, margins, project, radius, rowwise
 from tasks.parameters import Count, Positive
 from tasks.registry import component
 from tasks.streams import Streams
@@ -25,15 +25,24 @@ class Climb:
 
     images: Images
     margins: Tensor
-    fooled: Tensor
+    fools: Tensor
     steps: Steps
 
-    def offer(self, rows: Rows, images: Images, margins: Tensor, fooled: Tensor) -> None:
-        """Take the offered points, one for each of `rows`, where they are better than what is there."""
-        better = (margins < self.margins[rows]) & (fooled | ~self.fooled[rows]) | (fooled & ~self.fooled[rows])
-        self.images[rows] = torch.where(rowwise(better, images), images, self.images[rows])
-        self.margins[rows] = torch.where(better, margins, self.margins[rows])
-        self.fooled[rows] |= fooled
+    def offer(self, images: Images, margins: Tensor, fools: Tensor) -> None:
+        """Take the offered points, one for each sample, where they are better than what is there."""
+        better = (margins < self.margins) & (fools | ~self.fools) | (fools & ~self.fools)
+        self.images = torch.where(rowwise(better, images), images, self.images)
+        self.margins = torch.where(better, margins, self.margins)
+        self.fools = self.fools | fools
+
+    def at(self, rows: Rows) -> "Climb":
+        """The climb of some samples."""
+        return Climb(self.images[rows], self.margins[rows], self.fools[rows], self.steps[rows])
+
+    def put(self, rows: Rows, part: "Climb") -> None:
+        """Write the climb of some samples back."""
+        self.images[rows], self.margins[rows] = part.images, part.margins
+        self.fools[rows], self.steps[rows] = part.fools, part.steps
 
 
 @component(
@@ -76,9 +85,11 @@ def pgd(
         start = _random_point(clean, budget, streams.at(rows), restart) if random_start else clean
         start = project(start, clean, budget, model.box)
         found = climb(model.at(rows), start, clean, labels[rows], move, steps=steps, stop=stop)
-        best.offer(rows, found.images, found.margins, found.fooled)
-        best.steps[rows] += found.steps
-        rows = torch.nonzero(~best.fooled)[:, 0]
+        part = best.at(rows)
+        part.offer(found.images, found.margins, found.fools)
+        part.steps = part.steps + found.steps
+        best.put(rows, part)
+        rows = torch.nonzero(~best.fools)[:, 0]
         if len(rows) == 0:
             break
     return best.images, best.steps
@@ -97,21 +108,26 @@ def climb(
 
     With stop: success a sample's first point that fools is its result, and the sample leaves the batch.
     """
-    best, points = empty_climb(start), start
+    total, best, points = empty_climb(start), empty_climb(start), start
     rows = torch.arange(len(labels), device=labels.device)
     for step in range(steps + 1):
-        gradient, scores = _look(model.at(rows), points, labels[rows], ahead=step < steps)
-        settled = best.fooled[rows] if stop == "success" else torch.zeros_like(rows, dtype=torch.bool)
-        margin = margins(scores, labels[rows]).masked_fill(settled, torch.inf)
-        best.offer(rows, points, margin, (scores.argmax(1) != labels[rows]) & ~settled)
+        gradient, scores = _look(model, points, labels, ahead=step < steps)
+        margin, fools = margins(scores, labels), fooled(scores, labels)
+        if stop == "success":  # the first point that fools is the result, whatever follows until the sample leaves
+            margin, fools = margin.masked_fill(best.fools, torch.inf), fools & ~best.fools
+        best.offer(points, margin, fools)
         if stop == "success" and step % model.sync_every == 0:
-            going = torch.nonzero(~best.fooled[rows])[:, 0]
-            rows, points, gradient = rows[going], points[going], gradient[going]
-        if step == steps or len(rows) == 0:
+            going = torch.nonzero(~best.fools)[:, 0]
+            if len(going) < len(labels):
+                total.put(rows, best)
+                rows, best, model = rows[going], best.at(going), model.at(going)
+                points, gradient, clean, labels = points[going], gradient[going], clean[going], labels[going]
+        if step == steps or len(labels) == 0:
             break
-        points = move(points, gradient, clean[rows])
-        best.steps[rows] += 1 if stop == "never" else (~best.fooled[rows]).long()
-    return best
+        points = move(points, gradient, clean)
+        best.steps = best.steps + (1 if stop == "never" else (~best.fools).long())
+    total.put(rows, best)
+    return total
 
 
 def _look(model: CountedModel, points: Images, labels: Labels, *, ahead: bool) -> tuple[Tensor, Scores]:

@@ -8,6 +8,7 @@ import struct
 import sys
 import tempfile
 from contextlib import redirect_stdout
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def _download(dataset: str, root: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             for path in (Path(aside) / dataset / "raw").glob("*-ubyte"):
                 path.replace(folder / path.name)
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, ValueError, HTTPException) as error:
         raise DataError(f"{dataset}: the download into {root} failed: {str(error).strip()}") from error
 
 
