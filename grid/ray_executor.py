@@ -112,6 +112,7 @@ class RayExecutor:
         self._seats = [_Seat(slot) for slot in slots]
         self._trouble = ""
         self._closing = False
+        self._last_up = time.monotonic()
         self._first = threading.Event()
         for seat in self._seats:
             self._events.put(partial(self._fill, seat))
@@ -218,11 +219,18 @@ class RayExecutor:
             self._fill(seat)
         elif all(s.failed_starts >= MAX_FAILED_STARTS for s in self._seats):
             self._first.set()
-            while self._queue:
-                error = ClusterError(f"no Ray worker starts any more: {trouble}")
-                self._queue.popleft().future.set_exception(error)
+            self._give_up(f"no Ray worker starts any more: {trouble}")
+
+    def _give_up(self, reason: str) -> None:
+        while self._queue:
+            self._queue.popleft().future.set_exception(ClusterError(reason))
 
     def _check_health(self) -> None:
+        now = time.monotonic()
+        if self.slots:
+            self._last_up = now
+        elif now - self._last_up > START_SECONDS:
+            self._give_up(f"every Ray worker was lost, and none came back within {START_SECONDS:.0f} s")
         for seat in self._seats:
             if not seat.ready:
                 continue

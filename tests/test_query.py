@@ -527,7 +527,7 @@ def test_a_published_row_names_both_spaces_and_boxes_and_one_spelling_of_its_eps
     )
     with connect(contents) as con:
         found = answer(con, "published", "g", "space", "box", "eps", "as_published_n", "corrected_n")
-        assert found == [("pixel, standardised", "no, yes", "0.1", 0, 0)]
+        assert found == [("standardised, pixel", "no, yes", "0.1", 0, 0)]
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -41,8 +41,8 @@ def num_shards(store):
     return len(list(store.glob("shards/*/*.parquet")))
 
 
-def start(spec, store, *words):
-    return command("launch", spec, "--store", store, "--shard-size", 5, "--cpus", 2, *words)
+def start(spec, store, **options):
+    return command("launch", spec, "--store", store, "--shard-size", 5, "--cpus", 2, **options)
 
 
 def children(pid):
@@ -149,7 +149,7 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path, undisturbed):
     spec, store = slow_spec(tmp_path), tmp_path / "store"
     run = start(spec, store)
     wait_until(lambda: num_shards(store) > 2, "a few shards")
-    workers = [pid for pid, args in children(run.pid) if args.startswith("ray::")]
+    workers = [pid for pid, args in children(run.pid) if args.startswith("ray::_Worker")]
     os.kill(workers[0], signal.SIGKILL)
     _, err = run.communicate(timeout=200)
     assert run.returncode == 0, err

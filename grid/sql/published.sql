@@ -2,7 +2,7 @@
 -- Grain: one row per published value. A value that is about several cases, one per variant, is one row: what the
 --     variants `published` and `corrected` measure stands in `as_published` and `corrected`, and any other in
 --     `measured`. Where a variant has two cases of the same axes, each has its own row. Where the variants differ in
---     `space` or in `box` (yes or no), it names both.
+--     `space` or in `box` (yes or no), it names both, that of `published` first.
 --     `n` is what a value is over: all samples (accuracies), the attacked (success_rate), the successful (means). It
 --     is null where the grid wants no such case, and 0 where nothing is stored yet. `complete`: all the row's cases are.
 -- Parameter: $grid, the name of the grid.
@@ -56,8 +56,9 @@ WITH rows AS (
 ), lines AS (
     SELECT
         about, line, min(without_eps(attack_label, eps_label)) AS attack_label, min(eps_label) AS eps_label,
-        string_agg(DISTINCT space, ', ' ORDER BY space) AS space,
-        string_agg(DISTINCT box, ', ' ORDER BY box) AS box,
+        CASE WHEN count(DISTINCT space) = 1 THEN min(space)
+            ELSE string_agg(space, ', ' ORDER BY place DESC) END AS space,
+        CASE WHEN count(DISTINCT box) = 1 THEN min(box) ELSE string_agg(box, ', ' ORDER BY place DESC) END AS box,
         any_value({value: value, low: low, high: high, n: n}) FILTER (place = 'published') AS p,
         any_value({value: value, low: low, high: high, n: n}) FILTER (place = 'corrected') AS c,
         any_value({value: value, low: low, high: high, n: n}) FILTER (place = 'measured') AS m,
