@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -289,9 +290,10 @@ def _launch(spec: "GridSpec", store: "Store", execution: dict[str, Any]) -> int:
 
     settings = _settings(store, execution)
     open_executor = partial(_open_executor, execution)
-    plan, outcome = run_launch(
-        spec, store, open_executor, settings, execution["shard_size"], _costs(store), quiet=execution["quiet"]
-    )
+    with redirect_stdout(sys.stderr):  # Ray prints its warnings to stdout, where only the result belongs
+        plan, outcome = run_launch(
+            spec, store, open_executor, settings, execution["shard_size"], _costs(store), quiet=execution["quiet"]
+        )
     _report(spec.name, store, plan, outcome, as_json=execution["as_json"])
     return outcome.exit_code
 

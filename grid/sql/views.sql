@@ -26,7 +26,7 @@ WITH asked AS (
     FROM main.wanted GROUP BY grid, cell_id
 )
 SELECT
-    *, CASE WHEN count(*) OVER (PARTITION BY grid, dataset, architecture, activation, head, defense, seed) > 1
+    *, CASE WHEN count(*) OVER (PARTITION BY grid, dataset, architecture, activation, head, defense, seed, variant) > 1
         THEN cell_label END AS cell
 FROM asked;
 
