@@ -5,12 +5,10 @@ that `--help` and `check` answer at once.
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,11 +18,6 @@ from grid import __version__
 from grid.errors import GridError, SpecError, UsageError
 
 if TYPE_CHECKING:
-    from grid.attempt import Settings
-    from grid.executor import Executor
-    from grid.plan import Plan
-    from grid.progress import Costs
-    from grid.run import Outcome
     from grid.spec import GridSpec
     from grid.store import Store
 
@@ -128,19 +121,20 @@ def check(spec: Path, profile: str | None, overrides: Sequence[str], as_json: bo
 @json_option
 def plan(spec: Path, store: str, profile: str | None, overrides: Sequence[str], shard_size: int, as_json: bool) -> None:
     """Say what a launch of SPEC would do. Writes nothing."""
+    from grid.execution import costs
     from grid.launch import plan_grid
     from grid.spec import load_spec
     from grid.store import Store
+    from grid.wording import plan_facts, plan_text
 
     loaded = load_spec(spec, profile=profile, overrides=overrides)
     opened = Store(store)
     broken = Broken(stays="a launch would set it aside and attack its samples again")
-    made = plan_grid(loaded, opened, shard_size, broken)
-    expected = _expected_seconds(made, opened)
+    facts = plan_facts(loaded.name, plan_grid(loaded, opened, shard_size, broken), costs(opened))
     if as_json:
-        _print_json({"name": loaded.name, **counts(made), **expected})
+        _print_json(facts)
     else:
-        _print_plan(loaded.name, made, expected)
+        click.echo(plan_text(facts))
 
 
 @main.command(epilog=EXIT_CODES)
@@ -154,7 +148,7 @@ def launch(spec: Path, store: str, profile: str | None, overrides: Sequence[str]
     from grid.spec import load_spec
     from grid.store import Store
 
-    sys.exit(_launch(load_spec(spec, profile=profile, overrides=overrides), Store(store), execution))
+    sys.exit(_launch(load_spec(spec, profile=profile, overrides=overrides), Store(store), dict(execution)))
 
 
 @main.command(epilog=EXIT_CODES)
@@ -170,7 +164,7 @@ def resume(store: str, grid: str | None, **execution: Any) -> NoReturn:  # noqa:
     codes = []
     for name in _grids(opened, grid):
         document = opened.grid_document(name)
-        codes.append(_launch(parse_document(document, f"{store}/grids/{name}/spec.yaml"), opened, execution))
+        codes.append(_launch(parse_document(document, f"{store}/grids/{name}/spec.yaml"), opened, dict(execution)))
         if codes[-1] == 130:
             break
     sys.exit(max(codes, default=0))
@@ -279,97 +273,21 @@ class Broken:
         self.exit_code = 4
 
 
-def counts(plan: "Plan") -> dict[str, int]:
-    """What `plan --json` promises at least."""
-    names = ("cells", "cases", "cells_to_train", "samples_wanted", "samples_stored", "shards_to_run")
-    return {name: getattr(plan, name) for name in names}
-
-
-def _launch(spec: "GridSpec", store: "Store", execution: dict[str, Any]) -> int:
+def _launch(spec: "GridSpec", store: "Store", given: dict[str, Any]) -> int:
+    from grid.execution import Execution, costs
     from grid.launch import launch as run_launch
+    from grid.wording import outcome_facts, outcome_text
 
-    settings = _settings(store, execution)
-    open_executor = partial(_open_executor, execution)
+    shard_size, quiet, as_json = (given.pop(name) for name in ("shard_size", "quiet", "as_json"))
+    execution = Execution(**given)
     with redirect_stdout(sys.stderr):  # Ray prints its warnings to stdout, where only the result belongs
         plan, outcome = run_launch(
-            spec, store, open_executor, settings, execution["shard_size"], _costs(store), quiet=execution["quiet"]
+            spec, store, execution.open_executor, execution.settings(store), shard_size, costs(store), quiet=quiet
         )
-    _report(spec.name, store, plan, outcome, as_json=execution["as_json"])
-    return outcome.exit_code
-
-
-def _settings(store: "Store", execution: dict[str, Any]) -> "Settings":
-    from grid.attempt import Settings
-
-    root = execution["data_root"] or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "attackgrid"
-    return Settings(
-        store=store.files.root if store.files.local else store.location,
-        data_root=str(root.expanduser().absolute()),
-        run_id="",
-        download=execution["download"],
-        batch_size=execution["batch_size"],
-        fixed_batch=execution["fixed_batch"],
-    )
-
-
-def _open_executor(execution: dict[str, Any]) -> "Executor":
-    address, cpus, gpus, fraction = (execution[k] for k in ("address", "cpus", "gpus", "gpu_fraction"))
-    if address == "inline":
-        from grid.executor import InlineExecutor
-        from grid.work import settle
-
-        settle(threads=cpus)
-        return InlineExecutor()
-    click.echo(f"starting Ray ({address}) ...", err=True)
-    from grid import ray_executor
-
-    if address == "local":
-        return ray_executor.start_local(cpus, gpus, fraction, pretend=execution["pretend_gpus"])
-    return ray_executor.join(address, cpus, gpus, fraction)
-
-
-def _costs(store: "Store") -> "Costs":
-    from grid.progress import Costs
-    from grid.reading import connect, known_costs
-
-    return known_costs(connect(store, lambda *_: None)) if store.exists() else Costs()
-
-
-def _expected_seconds(plan: "Plan", store: "Store") -> dict[str, Any]:
-    from grid.progress import work_left
-
-    seconds, all_known = _costs(store).expect(work_left(plan))
-    return {"expected_worker_seconds": round(seconds, 1) if seconds else None, "expectation_is_complete": all_known}
-
-
-def _print_plan(name: str, plan: "Plan", expected: dict[str, Any]) -> None:
-    from grid.progress import duration
-
-    click.echo(f"{name}: {plan.cells} cells, {plan.cases} cases")
-    click.echo(f"  cells to train   {plan.cells_to_train}")
-    click.echo(f"  samples wanted   {plan.samples_wanted}")
-    click.echo(f"  samples stored   {plan.samples_stored}")
-    click.echo(f"  shards to run    {plan.shards_to_run}")
-    seconds = expected["expected_worker_seconds"]
-    if plan.complete:
-        click.echo("  nothing is missing")
-    elif seconds:
-        least = "" if expected["expectation_is_complete"] else "at least "
-        click.echo(f"  expected time    {least}{duration(seconds)} on one worker, from this store's history")
-
-
-def _report(name: str, store: "Store", plan: "Plan", outcome: "Outcome", *, as_json: bool) -> None:
     if as_json:
-        facts = {k: getattr(outcome, k) for k in ("cells", "shards", "samples", "failed", "skipped", "interrupted")}
-        _print_json({"name": name, "store": store.location, "outcome": outcome.word, **facts, "plan": counts(plan)})
-    for reason, times in outcome.reasons.items():
-        click.echo(f"failed {times} time{'s' if times != 1 else ''}: {reason}", err=True)
-    done = "nothing was missing" if plan.complete else f"done {outcome.cells} cells, {outcome.shards} shards"
-    click.echo(
-        f"{name}: {outcome.word}: {done}, {outcome.samples} samples; failed {outcome.failed}; skipped "
-        f"{outcome.skipped}. See: attackgrid table {store.location}",
-        err=True,
-    )
+        _print_json(outcome_facts(spec.name, store.location, plan, outcome))
+    click.echo(outcome_text(spec.name, store.location, plan, outcome), err=True)
+    return outcome.exit_code
 
 
 def _status(location: str, form: str, *, clear: bool) -> bool:

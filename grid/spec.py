@@ -45,7 +45,6 @@ CELL_DEFAULTS = {"activation": "relu", "head": "softmax", "defense": "natural"}
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 """What the name of a grid looks like: it becomes a folder of the store."""
-"""What the name of a grid looks like."""
 
 
 def load_spec(path: Path, *, profile: str | None = None, overrides: Sequence[str] = ()) -> GridSpec:

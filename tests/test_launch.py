@@ -2,6 +2,7 @@
 
 import json
 
+import grid_components
 import pytest
 from grids import SLOW, call, launch, rows, write_spec
 
@@ -174,8 +175,6 @@ def test_an_attack_that_breaks_its_contract_fails_its_shards_and_nothing_else(tm
 
 
 def test_a_failed_shard_is_tried_again_by_the_same_command(tmp_path, monkeypatch):
-    import grid_components
-
     spec = write_spec(tmp_path, attacks=[{SLOW: {"eps": 0.1, "seconds": 0.0}}])
     real = grid_components.slow
     monkeypatch.setattr(grid_components, "slow", _raise)

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from grids import SLOW, call, command, environment, launch, rows, write_spec
+from ray.cluster_utils import Cluster
 
 from grid import ray_executor
 from grid.errors import ClusterError
@@ -192,8 +193,6 @@ def test_ctrl_c_once_finishes_what_runs_and_twice_stops_at_once(tmp_path, times,
 
 
 def test_a_grid_on_two_nodes_is_finished_when_one_of_them_is_killed(tmp_path, undisturbed, monkeypatch):
-    from ray.cluster_utils import Cluster
-
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:

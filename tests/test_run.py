@@ -151,13 +151,14 @@ def test_a_store_that_refuses_ends_the_run_with_its_own_words(tmp_path):
 
 
 def test_an_interruption_finishes_what_runs_and_begins_nothing_more(tmp_path):
-    executor = AtOnce(lambda task: interrupt(task))
+    executor = AtOnce(fine)
     run, _ = execute(tmp_path, plan({}), executor)
 
     def interrupt(task):
         run.interrupt = task.kind == "attack"
         return Done(0.1)
 
+    executor.answer = interrupt
     outcome = run.execute()
     assert (outcome.cells, outcome.shards, outcome.interrupted) == (1, 1, True)
     assert outcome.exit_code == 130
