@@ -191,7 +191,10 @@ def status(store: str, watch: bool, form: str | None, as_json: bool) -> None:
 @format_option
 @json_option
 def table(store: str, name: str | None, grid: str | None, form: str | None, as_json: bool) -> None:
-    """Render the tables that the spec names, or the one called NAME."""
+    """Render the tables that the spec names, or the one called NAME.
+
+    JSON is the rows of the one table asked for, else a list of {grid, table, rows}.
+    """
     from grid.query import TABLES, query
     from grid.reading import connect
     from grid.spec import parse_document
@@ -203,11 +206,16 @@ def table(store: str, name: str | None, grid: str | None, form: str | None, as_j
         raise UsageError(f"no table {name!r}. There are: {', '.join(TABLES)}")
     broken = Broken()
     connection = connect(opened, broken)
-    for each in _grids(opened, grid):
-        document = parse_document(opened.grid_document(each), f"{store}/grids/{each}/spec.yaml")
-        for wanted in [name] if name else document.tables:
-            rows = query(connection, wanted, each)
-            click.echo(render(rows, "json" if as_json else form or "text", title=wanted, grid=each))
+    form = "json" if as_json else form or "text"
+    found = [
+        (each, wanted, query(connection, wanted, each))
+        for each in _grids(opened, grid)
+        for wanted in ([name] if name else parse_document(opened.grid_document(each), store).tables)
+    ]
+    if form == "json" and not (name and len(found) == 1):
+        _print_json([{"grid": g, "table": t, "rows": json.loads(render(rows, form))} for g, t, rows in found])
+    else:
+        click.echo("\n\n".join(render(rows, form, title=t, grid=g) for g, t, rows in found))
     sys.exit(broken.exit_code)
 
 

@@ -1,14 +1,15 @@
 r"""Arrow tables as text: `text`, `markdown` and `latex` for reading, `csv` and `json` for machines.
 
-For machines every value is exact and every column its own. For reading, columns are put together by their names:
+For machines every value is exact and every column its own, and so it is for reading unless the table has a title. One
+with a title is a report, in which columns are put together by their names:
 
     x, x_low, x_high          93.1 [91.2, 94.6]
     x_stored, x_wanted        320/500, and `complete` is left out
     x_n, beside an x          is headed `n`
     accuracy, *_accuracy, *_rate, and what stands beside a `metric` of such a name      per cent
 
-and in a table with a title, which is a report, columns of RECEDING that say the same in every row are named once, above
-it, and a note, a procedure or a RECEDING column that no row has is left out. Knows nothing of where a table comes from.
+Columns of RECEDING that say the same in every row are named once, above it, and a note, a procedure or a RECEDING
+column that no row has is left out. Knows nothing of where a table comes from.
 """
 
 import csv
@@ -80,15 +81,24 @@ class Page:
 
 
 def _page(table: pa.Table, title: str, grid: str) -> Page:
+    if not title:
+        columns = [_verbatim(table, name) for name in table.column_names]
+        return Page("", "", columns, _legend(columns))
     names = [name for name in table.column_names if not _is_told_elsewhere(name, table)]
-    constant = {name: _constant(table, name) for name in names if title and name in RECEDING}
+    constant = {name: _constant(table, name) for name in names if name in RECEDING}
     caption = [f"{_words(name)} {value}" for name, value in constant.items() if value]
-    shown = [n for n in names if constant.get(n) is None and not (title and _is_unused(n, table))]
+    shown = [n for n in names if constant.get(n) is None and not _is_unused(n, table)]
     columns = [_column(table, name) for name in shown]
-    if title:
-        columns = [replace(column, heading=_words(column.heading)) for column in columns]
+    columns = [replace(column, heading=_words(column.heading)) for column in columns]
     heading = " · ".join(filter(None, [_words(title), f"grid {grid}" if grid else ""]))
-    return Page(heading, ", ".join(caption), columns, _legend(table, columns))
+    return Page(heading, ", ".join(caption), columns, _legend(columns))
+
+
+def _verbatim(table: pa.Table, name: str) -> Column:
+    """The column as a user's own question named it."""
+    kind = table.schema.field(name).type
+    is_number = pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_integer(kind)
+    return Column(name, [_plain_text(value) for value in table[name].to_pylist()], is_number)
 
 
 def _is_told_elsewhere(name: str, table: pa.Table) -> bool:
@@ -198,11 +208,10 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _legend(table: pa.Table, columns: Sequence[Column]) -> str:
-    absent = any(cell == ABSENT for column in columns for cell in column.cells)
-    bounds = [f"{name}_low" for name in table.column_names if _has_interval(name, table)]
-    intervals = any(table[name].null_count < table.num_rows for name in bounds)
-    lines = ["[low, high]: 95 % interval"] * intervals + [f"{ABSENT}: no value yet, or none that applies"] * absent
+def _legend(columns: Sequence[Column]) -> str:
+    cells = [cell for column in columns if column.is_number for cell in column.cells]
+    lines = ["[low, high]: 95 % interval"] * any(cell.endswith("]") for cell in cells)
+    lines += [f"{ABSENT}: no value yet, or none that applies"] * any(ABSENT in column.cells for column in columns)
     return "; ".join(lines)
 
 

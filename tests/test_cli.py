@@ -196,6 +196,12 @@ def test_every_format_has_every_row(store, form):
     assert result.stdout.count("fgsm") >= 2
 
 
+def test_all_tables_as_json_are_one_list(store):
+    (found,) = json.loads(call("table", store, "--json").stdout)
+    assert (found["grid"], found["table"]) == ("toy", "robust_accuracy")
+    assert len(found["rows"]) == 6
+
+
 @pytest.mark.parametrize("view", ["cells", "cases", "samples", "coverage", "failures", "runs"])
 def test_every_view_can_be_asked(store, view):
     (counted,) = json.loads(call("sql", store, f"select count(*) as n from {view}", "--json").stdout)

@@ -81,7 +81,7 @@ def test_an_edited_spec_moves_the_tables_and_deletes_nothing(tmp_path):
     launch(write_spec(tmp_path, attacks=[{"fgsm": {"eps": 0.3}}]), store)
     assert len(rows(store)) == before + 80
     table = json.loads(call("table", store, "robust_accuracy", "--json").stdout)
-    assert {row["attack"] for row in table if row["eps"]} == {"fgsm(eps=0.3)"}
+    assert {(row["attack"], row["eps"]) for row in table if row["eps"]} == {("fgsm", "0.3")}
     assert "nothing was missing" in launch(write_spec(tmp_path), store).stderr
 
 
@@ -222,7 +222,7 @@ def test_a_torn_shard_is_set_aside_and_done_again(tmp_path, spec, undisturbed):
     launch(spec, store)
     torn = min((store / "shards").rglob("*.parquet"))
     torn.write_bytes(torn.read_bytes()[:-9])
-    table = call("table", store, "--json")
+    table = call("table", store, "robust_accuracy", "--json")
     assert table.exit_code == 4
     assert f"{torn}: torn, or no Parquet file" in table.stderr
     assert not all(row["complete"] for row in json.loads(table.stdout))
