@@ -2,10 +2,12 @@
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from grid.attempt import Settings
+from grid.errors import ForeignFileError
 from grid.executor import Executor, InlineExecutor
 from grid.progress import Costs
 from grid.reading import connect, known_costs
@@ -56,5 +58,7 @@ class Execution:
 
 
 def costs(store: Store) -> Costs:
-    """What trainings and samples have cost in a store, which need not be there yet."""
-    return known_costs(connect(store, lambda *_: None)) if store.exists() else Costs()
+    """What trainings and samples have cost in a store; nothing is known of one that is not there, or not whole."""
+    with suppress(ForeignFileError):
+        return known_costs(connect(store, lambda *_: None)) if store.exists() else Costs()
+    return Costs()

@@ -1,5 +1,6 @@
 """A launch, from a spec and a store to an outcome: plan, record what is wanted, run, record the run."""
 
+import itertools
 import os
 import platform
 import signal
@@ -30,6 +31,9 @@ from grid.spec import GridSpec, dump_document
 from grid.store import Store
 from tasks.config import Case, Cell, canonical
 from tasks.schema import PUBLISHED, WANTED
+
+_ROWS_AT_ONCE = 5_000
+"""Rows of a wanted table that are Python objects at the same time."""
 
 
 def plan_grid(spec: GridSpec, store: Store, shard_size: int, on_broken: Callable[[str, str], None]) -> Plan:
@@ -130,13 +134,17 @@ def _interruptible(run: Run, progress: Progress) -> Iterator[None]:
 
 
 def _wanted(spec: GridSpec) -> pa.Table:
-    rows = []
+    rows = _wanted_rows(spec)
+    batches = iter(lambda: list(itertools.islice(rows, _ROWS_AT_ONCE)), [])
+    return pa.Table.from_batches((pa.RecordBatch.from_pylist(batch, WANTED) for batch in batches), WANTED)
+
+
+def _wanted_rows(spec: GridSpec) -> Iterator[dict[str, object]]:
     with_cases = set()
-    for case, samples, variant in ((w.case, w.samples, w.variant) for w in expand(spec)):
-        with_cases.add(case.cell.id)
-        rows.append(_row(case, samples, variant))
-    rows.extend(_row(cell, 0, "") for cell in cells(spec) if cell.id not in with_cases)
-    return pa.Table.from_pylist(rows, schema=WANTED)
+    for wanted in expand(spec):
+        with_cases.add(wanted.case.cell.id)
+        yield _row(wanted.case, wanted.samples, wanted.variant)
+    yield from (_row(cell, 0, "") for cell in cells(spec) if cell.id not in with_cases)
 
 
 def _row(thing: Case | Cell, samples: int, variant: str) -> dict[str, object]:

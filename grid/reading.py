@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grid import query
+from grid.errors import ForeignFileError
 from grid.progress import Costs
 from grid.ranges import cover
 from grid.store import Store
@@ -52,7 +53,10 @@ def known_costs(connection: query.Connection) -> Costs:
 
 
 def _cases(path: str) -> Iterable[tuple[str, str]]:
-    table = pq.read_table(path, columns=["case_id", "cell_id"])
+    try:
+        table = pq.read_table(path, columns=["case_id", "cell_id"])
+    except (OSError, pa.ArrowException) as error:
+        raise ForeignFileError(f"{path}: torn, or no table of attackgrid's. Launch the grid's spec again.") from error
     return ((case, cell) for case, cell in zip(*(c.to_pylist() for c in table.columns), strict=True) if case)
 
 

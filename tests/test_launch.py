@@ -244,6 +244,21 @@ def test_weights_that_are_torn_are_trained_again_and_the_rows_stay_what_they_wer
     assert rows(store).equals(undisturbed)
 
 
+@pytest.mark.parametrize("file", ["grids/toy/wanted.parquet", "cells/*/cell.json"])
+def test_a_torn_record_is_named_and_the_next_launch_puts_it_right(tmp_path, spec, undisturbed, file):
+    store = tmp_path / "store"
+    launch(spec, store)
+    torn = min(store.glob(file))
+    torn.write_bytes(torn.read_bytes()[:20])
+    table = call("table", store)
+    assert table.exit_code == 4
+    assert str(torn) in table.stderr
+    assert "Traceback" not in table.stderr
+    assert launch(spec, store).exit_code == 0
+    assert call("table", store).exit_code == 0
+    assert rows(store).equals(undisturbed)
+
+
 def test_results_of_other_weights_are_never_mixed_with_those_of_the_present_ones(tmp_path, spec):
     launch(spec, tmp_path / "store")
     launch(write_spec(tmp_path, name="other", seeds=[7]), tmp_path / "other")

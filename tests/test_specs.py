@@ -1,0 +1,56 @@
+"""The specs that ship: they load, in every profile, and a small part of each is really run on real images."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from grids import call
+
+from grid.expand import cells, expand
+from grid.spec import load_spec
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT.parent / "shared" / "data"
+SPECS = sorted((ROOT / "specs").glob("*.yaml"))
+PROFILES = [
+    (path, profile) for path in SPECS for profile in (None, *yaml.safe_load(path.read_text()).get("profiles", {}))
+]
+
+
+@pytest.mark.parametrize(("path", "profile"), PROFILES, ids=lambda value: getattr(value, "stem", value))
+def test_a_spec_that_ships_loads_in_every_profile(path, profile):
+    spec = load_spec(path, profile=profile)
+    assert next(expand(spec), None)
+    assert spec.name == path.stem
+
+
+def test_the_softrmax_spec_is_the_whole_of_its_three_tables():
+    spec = load_spec(ROOT / "specs/softrmax.yaml")
+    assert len(list(cells(spec))) == 3 * 2 * 2
+    assert len(list(expand(spec))) == 3 * 2 * 2 * (2 + 2 + 1 + 1)
+    assert {value.source for value in spec.published} == {"Table 5.1", "Table 5.3", "Table 5.4"}
+
+
+@pytest.mark.slow
+def test_a_published_value_stands_beside_what_is_measured_on_real_images(tmp_path):
+    if not (DATA / "FashionMNIST").exists():
+        pytest.skip(f"no Fashion-MNIST under {DATA}")
+    store = tmp_path / "store"
+    result = call(
+        "launch", ROOT / "specs/softrmax.yaml", "--profile", "smoke", "--store", store, "--address", "inline",
+        "--data-root", DATA, "--set", "exclude=[{dataset: [mnist, mnist_3_7]}, {variant: corrected}]",
+        "--set", "samples.count=20",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(call("table", store, "published", "--json").stdout)
+    assert len(found) == 24
+    assert all(
+        row["published"] is not None and row["as_published"] is not None for row in found if "accuracy" in row["metric"]
+    )
+    robust = next(r for r in found if (r["head"], r["attack"], r["metric"]) == ("softmax", "fgsm", "robust_accuracy"))
+    assert robust["published"] == 0.3671
+    assert robust["as_published_n"] == 20
+    text = call("table", store, "published").stdout
+    assert "Table 5.1" in text
+    assert "36.71" in text
