@@ -2,12 +2,13 @@
 
 A pool of actors, one per slot, each pinned for life to the GPU (or the share of one) or CPU that Ray gave it. A plain
 Ray task with GPUs would start a process per shard; an actor keeps its process, its CUDA context and its last models.
-An actor has one task at a time; what waits, waits in the driver. When an actor or its node dies, the task it had
-comes back as WorkerLostError and another actor is asked for. An actor that stops answering is given up as dead, which
-is what a node whose network was cut needs: Ray itself does not move its task.
+An actor runs one task at a time. What waits, waits in the driver, but for one task ahead where tasks are short. When an
+actor or its node dies, the task it had comes back as WorkerLostError and another actor is asked for. An actor that
+stops answering is given up as dead, as a node whose network was cut needs: Ray itself does not move its task.
 """
 
 import logging
+import math
 import os
 import socket
 import threading
@@ -16,10 +17,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from grid.errors import ClusterError
 from grid.executor import WorkerLostError
@@ -42,6 +43,8 @@ SILENCE_SECONDS = 60.0
 """A worker is pinged every PING_SECONDS; one that has not answered for SILENCE_SECONDS is given up."""
 
 MAX_FAILED_STARTS = 3
+SHORT_SECONDS = 0.1
+"""Tasks that take less than this are given to a worker one ahead."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +90,17 @@ class _Seat:
     heard: float = 0.0
     ready: bool = False
     failed_starts: int = 0
-    task: Future[Any] | None = None
+    tasks: "deque[_Waiting]" = field(default_factory=deque)
     pinged: bool = False
 
 
-class _Waiting(NamedTuple):
+@dataclass(eq=False)
+class _Waiting:
     future: Future[Any]
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    begun: float = 0.0
 
 
 class RayExecutor:
@@ -110,6 +115,7 @@ class RayExecutor:
         self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._queue: deque[_Waiting] = deque()
         self._seats = [_Seat(slot) for slot in slots]
+        self._task_seconds = math.inf
         self._trouble = ""
         self._closing = False
         self._last_up = time.monotonic()
@@ -160,31 +166,51 @@ class RayExecutor:
             self._assign()
 
     def _assign(self) -> None:
-        """Give waiting tasks to free workers."""
-        for seat in self._seats:
-            if self._queue and seat.ready and seat.task is None:
-                waiting = self._queue.popleft()
-                seat.task = waiting.future
-                call = seat.actor.call.remote(waiting.function, waiting.args, waiting.kwargs)
-                self._then(call, partial(self._answered, seat, waiting.future))
+        """Give waiting tasks to free workers; where tasks are short, one ahead, so that no worker waits for this."""
+        ahead = 2 if self._task_seconds < SHORT_SECONDS else 1
+        for depth in range(ahead):
+            for seat in self._seats:
+                if seat.ready and len(seat.tasks) == depth and (waiting := self._next()):
+                    waiting.begun = time.monotonic()
+                    seat.tasks.append(waiting)
+                    call = seat.actor.call.remote(waiting.function, waiting.args, waiting.kwargs)
+                    self._then(call, partial(self._answered, seat, waiting))
+
+    def _next(self) -> _Waiting | None:
+        """The first waiting task that nobody has cancelled."""
+        while self._queue:
+            waiting = self._queue.popleft()
+            if waiting.future.running() or waiting.future.set_running_or_notify_cancel():
+                return waiting
+        return None
 
     def _then(self, reference: Any, handle: Callable[[Future[Any]], None]) -> None:  # noqa: ANN401 - Ray's ObjectRef
         """Have this object's thread handle what becomes of a call."""
         reference.future().add_done_callback(lambda done: self._events.put(partial(handle, done)))
 
-    def _answered(self, seat: _Seat, future: Future[Any], done: Future[Any]) -> None:
-        if seat.task is not future:
+    def _answered(self, seat: _Seat, waiting: _Waiting, done: Future[Any]) -> None:
+        if waiting not in seat.tasks:
             return  # given up before it answered
-        seat.task = None
-        seat.heard = time.monotonic()
         error = done.exception()
+        if isinstance(error, RayError) and not isinstance(error, RayTaskError):
+            self._lost(seat, f"its worker was lost ({type(error).__name__})")
+            return
+        seat.tasks.remove(waiting)
+        seat.heard = time.monotonic()
+        self._task_seconds = seat.heard - waiting.begun
         if error is None:
-            future.set_result(done.result())
-        elif isinstance(error, RayError) and not isinstance(error, RayTaskError):
-            self._fill(seat)
-            future.set_exception(WorkerLostError(f"its worker was lost ({type(error).__name__})"))
+            waiting.future.set_result(done.result())
         else:
-            future.set_exception(error)
+            waiting.future.set_exception(error)
+
+    def _lost(self, seat: _Seat, reason: str) -> None:
+        """A worker is gone: the task it ran is lost, the one behind it had not begun and waits again."""
+        running, *behind = seat.tasks or (None,)
+        seat.tasks.clear()
+        self._queue.extendleft(behind)
+        self._fill(seat)
+        if running:
+            running.future.set_exception(WorkerLostError(reason))
 
     def _fill(self, seat: _Seat) -> None:
         """Put a new actor into a seat; it counts once it has answered a ping."""
@@ -208,7 +234,7 @@ class RayExecutor:
             self._first.set()
         elif not seat.ready:
             self._did_not_start(seat, str(error))
-        elif seat.task is None:
+        elif not seat.tasks:
             self._fill(seat)
 
     def _did_not_start(self, seat: _Seat, trouble: str) -> None:
@@ -235,10 +261,7 @@ class RayExecutor:
             if not seat.ready:
                 continue
             if time.monotonic() - seat.heard > SILENCE_SECONDS:
-                lost, seat.task = seat.task, None
-                self._fill(seat)
-                if lost:
-                    lost.set_exception(WorkerLostError(f"its worker did not answer for {SILENCE_SECONDS:.0f} s"))
+                self._lost(seat, f"its worker did not answer for {SILENCE_SECONDS:.0f} s")
             elif not seat.pinged:
                 self._ping(seat)
 

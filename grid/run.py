@@ -81,6 +81,9 @@ class Run:
             self._fill()
             if not self._in_flight:
                 break
+            if self.interrupt or self._refused:
+                for future in self._in_flight:
+                    future.cancel()  # which only those can be that no worker has begun
             done, _ = wait(self._in_flight, timeout=0.2, return_when=FIRST_COMPLETED)
             for future in done:
                 self._finish(self._in_flight.pop(future), future)
@@ -90,8 +93,8 @@ class Run:
         return self._outcome()
 
     def _fill(self) -> None:
-        slots = max(1, self._executor.slots)
-        while len(self._in_flight) <= slots + slots // 4 and not self.interrupt and not self._refused:
+        window = 2 * max(1, self._executor.slots) + 1
+        while len(self._in_flight) < window and not self.interrupt and not self._refused:
             task = self._next()
             if task is None:
                 return
@@ -123,6 +126,8 @@ class Run:
             self._ready.append(_shards(work, self._shard_size))
 
     def _finish(self, task: Task, future: Future[Done | Failed]) -> None:
+        if future.cancelled():
+            return
         try:
             result = future.result()
         except WorkerLostError as error:

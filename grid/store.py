@@ -12,7 +12,6 @@ not a result: it is passed over, named, and set aside by the next launch. Knows 
 """
 
 import hashlib
-import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,16 +28,21 @@ from grid.ranges import Range, cover
 from tasks.schema import FORMAT, SAMPLES
 
 _SHARD = re.compile(r"(\d+)-(\d+)\.parquet")
+_SMALL = 2_000
 _CASE_KEY, _WEIGHTS_KEY, _RESOLVED_KEY = b"attackgrid.case", b"attackgrid.weights", b"attackgrid.resolved"
 
 
 @dataclass(frozen=True)
 class ShardFile:
-    """One file of results, the positions its name says it has, and the SHA-256 of the weights it was made with."""
+    """One file of results, the positions its name says it has, and what it says of its origin.
+
+    `weights` is the SHA-256 of the weights it was made with, `resolved` the JSON that the case's id stands for.
+    """
 
     path: str
     positions: Range
     weights: str = ""
+    resolved: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ class Store:
         `weights` is the SHA-256 of the weights they were made with, `resolved` the JSON the case's id stands for.
         """
         seal = {_CASE_KEY: case_id, _WEIGHTS_KEY: weights, _RESOLVED_KEY: resolved}
-        data = _parquet(rows.select(SAMPLES.names).cast(SAMPLES).replace_schema_metadata(seal))
+        data = _parquet(rows.select(SAMPLES.names).cast(SAMPLES), seal)
         return self.files.commit(f"shards/{case_id}/{positions.start}-{positions.stop}.parquet", data)
 
     def cases_with_shards(self) -> set[str]:
@@ -197,27 +201,31 @@ class Store:
     def _merge(self, case_id: str, parts: dict[Range, ShardFile]) -> None:
         whole = Range(min(r.start for r in parts), max(r.stop for r in parts))
         if whole not in parts:
-            pieces = [(pq.read_table(io.BytesIO(self.files.read(parts[s.stored].path))), s) for s in cover(parts)]
-            rows = pa.concat_tables([table.slice(piece.skip, piece.take) for table, piece in pieces])
-            resolved = pieces[0][0].schema.metadata[_RESOLVED_KEY].decode()
-            self.save_shard(case_id, whole, rows, next(iter(parts.values())).weights, resolved)
+            rows = pa.concat_tables([self._rows(parts[s.stored].path).slice(s.skip, s.take) for s in cover(parts)])
+            first = next(iter(parts.values()))
+            self.save_shard(case_id, whole, rows, first.weights, first.resolved)
         for positions, part in parts.items():
             if positions != whole:
                 self.files.remove(part.path)
+
+    def _rows(self, path: str) -> pa.Table:
+        with self.files.open(path) as stream:
+            return pq.ParquetFile(stream).read(use_threads=False)  # threads cost more than a small file
 
     def _look(self, path: str, positions: Range, case_id: str) -> ShardFile:
         """Open a shard file far enough to know that it is what its name says. Raises ForeignFileError."""
         try:
             with self.files.open(path) as stream:
                 footer = pq.ParquetFile(stream)
-                metadata, rows = footer.schema_arrow.metadata or {}, footer.metadata.num_rows
+                metadata, rows = footer.metadata.metadata or {}, footer.metadata.num_rows
         except (OSError, pa.ArrowException) as error:
             raise ForeignFileError("torn, or no Parquet file") from error
         if metadata.get(_CASE_KEY) != case_id.encode():
             raise ForeignFileError("not written by attackgrid for this case")
         if rows != positions.stop - positions.start:
             raise ForeignFileError(f"{rows} rows, where its name says {positions.stop - positions.start}")
-        return ShardFile(path, positions, metadata.get(_WEIGHTS_KEY, b"").decode())
+        weights, resolved = (metadata.get(key, b"").decode() for key in (_WEIGHTS_KEY, _RESOLVED_KEY))
+        return ShardFile(path, positions, weights, resolved)
 
     # failures and runs ---------------------------------------------------------------------------------------------
 
@@ -274,9 +282,21 @@ class Store:
             )
 
 
-def _parquet(table: pa.Table) -> bytes:
+def _parquet(table: pa.Table, seal: Mapping[bytes, str] | None = None) -> bytes:
+    """A table as a Parquet file, with `seal` as its metadata. Packing a small one would be most of a commit's cost."""
+    small = len(table) < _SMALL
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    with pq.ParquetWriter(
+        sink,
+        table.schema.remove_metadata(),
+        compression="snappy" if small else "zstd",
+        use_dictionary=not small,
+        write_statistics=not small,
+        store_schema=False,
+    ) as writer:
+        writer.write_table(table.replace_schema_metadata())
+        if seal:
+            writer.add_key_value_metadata(dict(seal))
     return bytes(sink.getvalue())
 
 

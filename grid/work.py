@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import torch
 from safetensors.torch import load, save
+from torch import Tensor
 
 from grid import __version__
 from grid.attempt import Settings, Task
@@ -90,7 +92,7 @@ def attack_shard(store: Store, case: Case, positions: Range, settings: Settings)
     root = _root(settings)
     model, weights = _model(settings.store, case.cell, root)
     split = _split(case.cell.dataset, root)
-    order = sample_order(len(split.labels), case.order)
+    order = _order(len(split.labels), case.order)
     if positions.stop > len(order):
         raise DataError(
             f"{case.cell.dataset.name}: position {positions.stop - 1} of the test split is asked for, but it has "
@@ -116,6 +118,11 @@ def attack_shard(store: Store, case: Case, positions: Range, settings: Settings)
 @lru_cache(maxsize=1)
 def _store(location: str) -> Store:
     return Store(location)
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, order: Literal["shuffled", "natural"]) -> Tensor:
+    return sample_order(count, order)
 
 
 @lru_cache(maxsize=4)

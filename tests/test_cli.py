@@ -141,7 +141,7 @@ def mounted(folder, options):
 
 
 def test_a_disk_that_is_really_full_ends_the_run_with_exit_code_4_and_keeps_what_was_stored(tmp_path):
-    spec, disk = write_spec(tmp_path), mounted(tmp_path / "disk", "size=300k")
+    spec, disk = write_spec(tmp_path), mounted(tmp_path / "disk", "size=100k")
     try:
         result = launch(spec, disk / "store")
         assert result.exit_code == 4

@@ -66,8 +66,11 @@ def test_the_executor_runs_tasks_hands_on_their_errors_and_survives_its_workers(
         assert 1 <= len(pids) <= 2
         with pytest.raises(ZeroDivisionError):
             executor.submit(operator.truediv, 1, 0).result()
+        lost = executor.submit(os._exit, 1)
+        behind = [executor.submit(os.getpid) for _ in range(20)]
         with pytest.raises(WorkerLostError):
-            executor.submit(os._exit, 1).result(timeout=60)
+            lost.result(timeout=60)
+        assert all(f.result(timeout=60) for f in behind)
         wait_until(lambda: executor.slots == 2, "the lost worker's successor", 60)
         assert executor.submit(os.getpid).result(timeout=60)
     finally:

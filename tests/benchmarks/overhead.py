@@ -30,7 +30,7 @@ def sleeping(model, images, labels, budget, streams, *, seconds: float = 1.0):
 SPEC = """
 name: overhead
 samples: {{count: {samples}, order: natural}}
-cells: [{{dataset: digits, architecture: {{mlp: {{hidden: [8]}}}}, training: {{epochs: 5}}}}]
+cells: [{{dataset: digits, architecture: {{mlp: {{hidden: [64]}}}}, training: {{epochs: 20}}}}]
 attacks: [{{'overhead_toys:sleeping': {{seconds: {{each: {seconds}}}}}}}]
 """
 
