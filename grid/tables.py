@@ -30,13 +30,33 @@ Format: TypeAlias = Literal["text", "markdown", "csv", "latex", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
 """What `render` can write."""
 
-RECEDING = ("defense", "activation", "seed", "variant", "cell", "norm", "space", "box", "complete")
+RECEDING = (
+    "dataset",
+    "architecture",
+    "defense",
+    "activation",
+    "seed",
+    "variant",
+    "cell",
+    "norm",
+    "space",
+    "box",
+    "complete",
+)
 """Columns that a report names once if they are the same in every row in which they have a value."""
 
 OF_METRIC = ("published", "as_published", "corrected", "measured")
 """Columns whose unit the row's `metric` says."""
 
 ABSENT = "—"
+
+MEANINGS = {
+    "robust_accuracy": "accuracy: share of all n samples that are classified right under the attack (none: clean)",
+    "minimal_norm": "success rate: share of attacked samples; means and medians are over the successful ones",
+    "worst_case": "accuracy: share of samples that withstand every attack of the same budget",
+    "published": "n: all samples (accuracies), attacked ones (success rate), successful ones (means)",
+}
+"""What the numbers of a report are, by its title."""
 
 
 def render(table: pa.Table, form: str, title: str = "", grid: str = "") -> str:
@@ -91,7 +111,8 @@ def _page(table: pa.Table, title: str, grid: str) -> Page:
     columns = [_column(table, name) for name in shown]
     columns = [replace(column, heading=_words(column.heading)) for column in columns]
     heading = " · ".join(filter(None, [_words(title), f"grid {grid}" if grid else ""]))
-    return Page(heading, ", ".join(caption), columns, _legend(columns))
+    legend = "; ".join(filter(None, [MEANINGS.get(title, ""), _legend(columns)]))
+    return Page(heading, ", ".join(caption), columns, legend)
 
 
 def _verbatim(table: pa.Table, name: str) -> Column:

@@ -46,6 +46,7 @@ def test_a_report_is_aligned_and_explains_itself():
         "softmax   fgsm       0.0 [0.0, 0.8]  500  500/500\n"
         "softrmax  fgsm                    —    0    0/500\n"
         "\n"
+        "accuracy: share of all n samples that are classified right under the attack (none: clean); "
         "[low, high]: 95 % interval; —: no value yet, or none that applies"
     )
 
@@ -60,6 +61,7 @@ def test_markdown_says_the_same():
         "| head | attack | accuracy % | n | samples |\n"
         "| --- | --- | ---: | ---: | ---: |\n"
         "| softmax | fgsm | 0.0 [0.0, 0.8] | 500 | 500/500 |\n\n"
+        "accuracy: share of all n samples that are classified right under the attack (none: clean); "
         "[low, high]: 95 % interval"
     )
 
@@ -68,7 +70,8 @@ def test_latex_is_a_booktabs_table():
     assert render(RESULTS.slice(2, 1), "latex", title="robust_accuracy") == (
         "\\begin{table}\n"
         "  \\centering\n"
-        "  \\caption{robust accuracy. seed 0, space pixel. ---: no value yet, or none that applies.}\n"
+        "  \\caption{robust accuracy. seed 0, space pixel. accuracy: share of all n samples that are classified right "
+        "under the attack (none: clean); ---: no value yet, or none that applies.}\n"
         "  \\begin{tabular}{llrrr}\n"
         "    \\toprule\n"
         "    head & attack & accuracy \\% & n & samples \\\\\n"
