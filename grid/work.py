@@ -90,7 +90,8 @@ def train_cell(store: Store, cell: Cell, settings: Settings) -> None:
 def attack_shard(store: Store, case: Case, positions: Range, settings: Settings) -> None:
     """Attack the samples at these positions of the case's order and commit their rows."""
     root = _root(settings)
-    model, weights = _model(settings.store, case.cell, root)
+    facts = store.cell_facts(case.cell.id) or {}
+    model, weights = _model(settings.store, case.cell, root, facts.get("weights_sha256"))
     split = _split(case.cell.dataset, root)
     order = _order(len(split.labels), case.order)
     if positions.stop > len(order):
@@ -131,8 +132,9 @@ def _split(dataset: Component, root: DataRoot) -> Split:
 
 
 @lru_cache(maxsize=4)
-def _model(location: str, cell: Cell, root: DataRoot) -> tuple[Classifier, str]:
-    """A trained cell, ready to be attacked, and the SHA-256 of its weights."""
+def _model(location: str, cell: Cell, root: DataRoot, present: str | None) -> tuple[Classifier, str]:
+    """A trained cell, ready to be attacked, and the SHA-256 of its weights, which are to be the `present` ones."""
+    del present  # only so that a cell whose weights have changed is loaded again
     raw, weights = _store(location).load_weights(cell.id)
     model = build_model(cell, _split(cell.dataset, root))
     try:

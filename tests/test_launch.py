@@ -273,6 +273,7 @@ def test_results_of_other_weights_are_never_mixed_with_those_of_the_present_ones
     assert result.stderr.count("made with other weights than its cell has now") == 8
     again = launch(spec, tmp_path / "store")
     assert "done 0 cells, 8 shards, 80 samples" in again.stderr
+    assert call("status", tmp_path / "store").exit_code == 0
 
 
 def test_a_finished_case_of_many_shards_is_merged_into_one_file(tmp_path, spec, undisturbed):
