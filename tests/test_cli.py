@@ -259,3 +259,12 @@ def test_the_readme_names_every_command_and_every_file():
     assert [name for name in main.commands if f"attackgrid {name}" not in readme] == []
     modules = [p.name for folder in ("grid", "tasks") for p in (ROOT / folder).glob("*.py") if p.name[0] != "_"]
     assert [name for name in modules if name not in readme] == []
+
+
+def test_every_question_of_the_readme_can_be_asked(store):
+    text = (ROOT / "README.md").read_text().split("```sql\n")[1].split("```")[0]
+    questions = [question for question in text.split(";") if question.strip()]
+    assert len(questions) == 4
+    for question in questions:
+        result = call("sql", store, question)
+        assert result.exit_code == 0, result.stderr
