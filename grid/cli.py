@@ -219,7 +219,7 @@ def table(store: str, name: str | None, grid: str | None, form: str | None, as_j
     sys.exit(broken.exit_code)
 
 
-@main.command(epilog=EXIT_CODES)
+@main.command(epilog=EXIT_CODES, context_settings={"ignore_unknown_options": True})  # SQL may open with a -- comment
 @store_argument
 @click.argument("statement")
 @format_option
