@@ -111,6 +111,7 @@ def _execute(
         try:
             return run.execute()
         finally:
+            progress.end()
             executor.close()
 
 

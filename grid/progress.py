@@ -94,6 +94,11 @@ class Progress:
             sys.stderr.write(f"\r\x1b[2K{line}" if self._live else f"{line}\n")
             sys.stderr.flush()
 
+    def end(self) -> None:
+        """Wipe the live line, so that what follows has the line to itself."""
+        if self._live and not self._quiet:
+            sys.stderr.write("\r\x1b[2K")
+
     def say(self, message: str) -> None:
         """One line to keep."""
         if not self._quiet:
