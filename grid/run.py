@@ -171,14 +171,15 @@ class Run:
     def _failed(self, task: Task, failed: Failed) -> None:
         if failed.kind == "store":
             self._refused = StoreError(failed.message)
+        self._event(task, "failed", error=failed.error, message=failed.message)
+        if task.kind == "compact":
+            return  # nothing is missing; the next run or `compact` merges it
         if task.kind == "train":
             self._training.pop(task.cell.id)
-        if task.kind != "compact":
-            self._due -= task.kind == "attack"
-            reason = f"{failed.error}: {failed.message}"
-            self._progress.failed_at("" if self._reasons[reason] else f"{_name(task)} failed: {reason}")
-            self._reasons[reason] += 1
-        self._event(task, "failed", error=failed.error, message=failed.message)
+        self._due -= task.kind == "attack"
+        reason = f"{failed.error}: {failed.message}"
+        self._progress.failed_at("" if self._reasons[reason] else f"{_name(task)} failed: {reason}")
+        self._reasons[reason] += 1
         if self._refused:
             return
         moment = datetime.now(UTC).isoformat(timespec="microseconds")

@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -158,6 +159,11 @@ class Store:
 
     def inventory(self, case_id: str, weights: str | None) -> Inventory:
         """The shard files of a case, each opened far enough to know that it is whole and made with these weights."""
+        while True:
+            with suppress(FileNotFoundError):  # merged into another since it was listed
+                return self._inventory(case_id, weights)
+
+    def _inventory(self, case_id: str, weights: str | None) -> Inventory:
         found = Inventory()
         for name in self.files.names(f"shards/{case_id}"):
             match = _SHARD.fullmatch(name)
@@ -218,6 +224,8 @@ class Store:
             with self.files.open(path) as stream:
                 footer = pq.ParquetFile(stream)
                 metadata, rows = footer.metadata.metadata or {}, footer.metadata.num_rows
+        except FileNotFoundError:
+            raise
         except (OSError, pa.ArrowException) as error:
             raise ForeignFileError("torn, or no Parquet file") from error
         if metadata.get(_CASE_KEY) != case_id.encode():

@@ -4,7 +4,7 @@ import json
 
 import grid_components
 import pytest
-from grids import SLOW, call, launch, rows, write_spec
+from grids import SLOW, call, command, launch, rows, write_spec
 
 from grid import files
 from grid.store import Store
@@ -282,6 +282,18 @@ def test_a_finished_case_of_many_shards_is_merged_into_one_file(tmp_path, spec, 
     assert [len(list(case.iterdir())) for case in (store / "shards").iterdir()] == [1, 1, 1, 1]
     exact = ["case_id", "sample", "adv_pred", "success", "steps"]
     assert rows(store).select(exact).equals(undisturbed.select(exact))
+
+
+def test_two_launches_at_the_same_time_count_nothing_twice(tmp_path, spec, undisturbed):
+    words = ("launch", spec, "--store", tmp_path / "store", "--address", "inline", "--cpus", 1, "--shard-size", 2)
+    both = [command(*words) for _ in range(2)]
+    for run in both:
+        _, err = run.communicate(timeout=120)
+        assert run.returncode == 0, err
+    exact = ["case_id", "sample", "adv_pred", "success", "steps"]
+    assert rows(tmp_path / "store").select(exact).equals(undisturbed.select(exact))
+    counted = json.loads(call("sql", tmp_path / "store", "select count(*) n from samples", "--json").stdout)
+    assert counted == [{"n": 160}]
 
 
 def test_two_grids_in_a_store_share_their_training_and_their_shards(tmp_path, spec):

@@ -139,6 +139,19 @@ def test_a_cell_that_cannot_be_trained_skips_its_shards_only(tmp_path):
     assert record["case_id"] is None
 
 
+def test_a_merge_that_fails_is_an_event_and_no_failure(tmp_path):
+    def answer(task):
+        return Failed("error", "FileNotFoundError", "merged by somebody else") if task.kind == "compact" else Done(0.1)
+
+    run, store = execute(tmp_path, plan({}, trained=[ONE, TWO], size=10), AtOnce(answer), size=10)
+    for positions in range(20):  # what the toy executor does not store
+        store.files.commit(f"shards/{WEAK.id}/{positions}-{positions + 1}.parquet", b"")
+    outcome = run.execute()
+    assert (outcome.shards, outcome.failed, outcome.exit_code) == (75, 0, 0)
+    assert list(store.failures()) == []
+    assert b'"failed"' in store.files.read("runs/test/events.jsonl")
+
+
 def test_a_store_that_refuses_ends_the_run_with_its_own_words(tmp_path):
     def full(task):
         return Failed("store", "StoreError", "x: cannot be written: No space left on device")

@@ -105,6 +105,20 @@ def test_a_compaction_that_was_killed_before_it_removed_the_parts_counts_nothing
     assert stored(store) == [Range(0, 20)]
 
 
+def test_a_file_that_is_merged_while_it_is_looked_for_is_found_in_the_merged_one(store, monkeypatch):
+    for start in (0, 10):
+        save(store, start, start + 10)
+    real = store.files.open
+
+    def merge_first(path):
+        monkeypatch.setattr(store.files, "open", real)
+        store.compact(CASE)
+        return real(path)
+
+    monkeypatch.setattr(store.files, "open", merge_first)
+    assert stored(store) == [Range(0, 20)]
+
+
 def save_cell(store, weights=b"weights"):
     return store.save_cell("c", weights, HISTORY.empty_table(), {"cell_id": "c"})
 
