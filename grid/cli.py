@@ -148,7 +148,11 @@ def launch(spec: Path, store: str, profile: str | None, overrides: Sequence[str]
     from grid.spec import load_spec
     from grid.store import Store
 
-    sys.exit(_launch(load_spec(spec, profile=profile, overrides=overrides), Store(store), dict(execution)))
+    as_json = execution.pop("as_json")
+    code, facts = _launch(load_spec(spec, profile=profile, overrides=overrides), Store(store), execution)
+    if as_json:
+        _print_json(facts)
+    sys.exit(code)
 
 
 @main.command(epilog=EXIT_CODES)
@@ -161,13 +165,16 @@ def resume(store: str, grid: str | None, **execution: Any) -> NoReturn:  # noqa:
     from grid.store import Store
 
     opened = Store.existing(store)
-    codes = []
+    as_json = execution.pop("as_json")
+    ended: list[tuple[int, dict[str, Any]]] = []
     for name in _grids(opened, grid):
         document = opened.grid_document(name)
-        codes.append(_launch(parse_document(document, f"{store}/grids/{name}/spec.yaml"), opened, dict(execution)))
-        if codes[-1] == 130:
+        ended.append(_launch(parse_document(document, f"{store}/grids/{name}/spec.yaml"), opened, execution))
+        if ended[-1][0] == 130:
             break
-    sys.exit(max(codes, default=0))
+    if as_json:
+        _print_json([facts for _, facts in ended])
+    sys.exit(max((code for code, _ in ended), default=0))
 
 
 @main.command(epilog=EXIT_CODES)
@@ -281,21 +288,21 @@ class Broken:
         self.exit_code = 4
 
 
-def _launch(spec: "GridSpec", store: "Store", given: dict[str, Any]) -> int:
+def _launch(spec: "GridSpec", store: "Store", given: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """The exit code of a launch, and its facts."""
     from grid.execution import Execution, costs
     from grid.launch import launch as run_launch
     from grid.wording import outcome_facts, outcome_text
 
-    shard_size, quiet, as_json = (given.pop(name) for name in ("shard_size", "quiet", "as_json"))
-    execution = Execution(**given)
+    about_run = ("shard_size", "quiet")
+    shard_size, quiet = (given[name] for name in about_run)
+    execution = Execution(**{name: value for name, value in given.items() if name not in about_run})
     with redirect_stdout(sys.stderr):  # Ray prints its warnings to stdout, where only the result belongs
         plan, outcome = run_launch(
             spec, store, execution.open_executor, execution.settings(store), shard_size, costs(store), quiet=quiet
         )
-    if as_json:
-        _print_json(outcome_facts(spec.name, store.location, plan, outcome))
     click.echo(outcome_text(spec.name, store.location, plan, outcome), err=True)
-    return outcome.exit_code
+    return outcome.exit_code, outcome_facts(spec.name, store.location, plan, outcome)
 
 
 def _status(location: str, form: str, *, clear: bool) -> bool:

@@ -90,8 +90,10 @@ def test_resume_needs_no_spec(tmp_path, spec):
     launch(spec, store, "--set", "samples.count=20")
     Store(str(store)).files.set_aside("shards")
     spec.unlink()
-    result = call("resume", store, "--address", "inline", "--cpus", 1)
+    result = call("resume", store, "--address", "inline", "--cpus", 1, "--json")
     assert result.exit_code == 0
+    (facts,) = json.loads(result.stdout)
+    assert (facts["name"], facts["outcome"], facts["samples"]) == ("toy", "complete", 80)
     assert len(rows(store)) == 80
 
 
