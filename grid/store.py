@@ -150,7 +150,7 @@ class Store:
         `weights` is the SHA-256 of the weights they were made with, `resolved` the JSON the case's id stands for.
         """
         seal = {_CASE_KEY: case_id, _WEIGHTS_KEY: weights, _RESOLVED_KEY: resolved}
-        data = _parquet(rows.select(SAMPLES.names).cast(SAMPLES), seal)
+        data = _parquet(pa.Table.from_arrays([rows[name] for name in SAMPLES.names], schema=SAMPLES), seal)
         return self.files.commit(f"shards/{case_id}/{positions.start}-{positions.stop}.parquet", data)
 
     def cases_with_shards(self) -> set[str]:
