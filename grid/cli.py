@@ -202,9 +202,9 @@ def table(store: str, name: str | None, grid: str | None, form: str | None, as_j
 
     JSON is the rows of the one table asked for, else a list of {grid, table, rows}.
     """
-    from grid.query import TABLES, query
+    from grid.query import query
     from grid.reading import connect
-    from grid.spec import parse_document
+    from grid.spec import TABLES, parse_document
     from grid.store import Store
     from grid.tables import render
 

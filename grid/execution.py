@@ -1,4 +1,4 @@
-"""How a grid is executed, as the command line gives it: where, on what, in which batches. Changes no number."""
+"""How a grid is executed, as the command line gives it: where, on what, in which batches. Changes no random draw."""
 
 import os
 import sys

@@ -18,13 +18,11 @@ import duckdb
 import pyarrow as pa
 
 from grid.errors import GridError, StoreError, UsageError
+from grid.spec import TABLES
 from tasks.schema import PUBLISHED, SAMPLES, WANTED
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 """An open set of views; also a context manager that closes itself."""
-
-TABLES = ("robust_accuracy", "minimal_norm", "worst_case", "published")
-"""The questions that `query` answers, one file in `grid/sql` each."""
 
 
 def _schema(*names: str, **kinds: pa.DataType) -> pa.Schema:

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 TABLES = ("robust_accuracy", "minimal_norm", "worst_case", "published")
-"""The names of the tables that a spec may ask for."""
+"""The names of the tables that a spec may ask for; each is answered by the file of its name in `grid/sql`."""
 KEYS = ("name", "extends", "samples", "seeds", "cells", "attacks", "exclude", "tables", "published", "profiles")
 """The top-level keys of a spec."""
 BLOCK_KEYS = (*CELL_KINDS, "seeds", "attacks", "variant")
