@@ -9,7 +9,7 @@ from grid.errors import ForeignFileError, StoreError
 from grid.ranges import Range
 from tasks.config import Case, Cell
 
-Kind = Literal["train", "attack", "compact"]
+Kind = Literal["train", "prepare", "attack", "compact"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Task:
-    """Train a cell, attack a shard of a case, or compact a case."""
+    """Train a cell, prepare the attack of a case, attack a shard of it, or compact it."""
 
     kind: Kind
     cell: Cell
@@ -38,6 +38,8 @@ class Task:
         """The cell's id, or the case's with the positions: names the folder of its failures."""
         if self.case is None:
             return self.cell.id
+        if self.kind == "prepare":
+            return self.case.prepared_id
         if self.positions is None:
             return self.case.id
         return f"{self.case.id}-{self.positions.start}-{self.positions.stop}"

@@ -24,10 +24,14 @@ class Samples:
 
 @dataclass(frozen=True)
 class WantedAttack:
-    """An attack, and how many samples it wants where that is not the grid's own count."""
+    """An attack, and how many samples it wants where that is not the grid's own count.
+
+    `source`: in what the cell that the attack looks at differs from the cell it is judged on, kind by kind.
+    """
 
     attack: Attack
     samples: int | None
+    source: tuple[tuple[str, Component | int], ...] = ()
 
 
 @dataclass(frozen=True)

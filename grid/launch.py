@@ -22,13 +22,13 @@ from grid import __version__
 from grid.attempt import Settings
 from grid.errors import GridError, StoreError
 from grid.executor import Executor
-from grid.expand import axes, cells, expand, published_cases
+from grid.expand import axes, cells, expand, needs_preparing, published_cases
 from grid.plan import Plan, make_plan
 from grid.progress import Costs, Progress
 from grid.ranges import Range
 from grid.run import Outcome, Run
 from grid.spec import GridSpec, dump_document
-from grid.store import Store
+from grid.store import Store, name_weights
 from tasks.config import Case, Cell, canonical
 from tasks.schema import PUBLISHED, WANTED
 
@@ -48,12 +48,25 @@ def plan_grid(spec: GridSpec, store: Store, shard_size: int, on_broken: Callable
     def stored(case: Case) -> list[Range]:
         if case.id not in with_shards:
             return []
-        found = store.inventory(case.id, weights(case.cell))
+        named = name_weights(*(weights(cell) for cell in (case.cell, case.source) if cell))
+        found = store.inventory(case.id, named)
         for path, reason in found.broken:
             on_broken(path, reason)
         return [file.positions for file in found.whole]
 
-    return make_plan(expand(spec), cells(spec), stored, lambda cell: weights(cell) is not None, shard_size)
+    @cache
+    def is_there(prepared_id: str, cell: Cell) -> bool:
+        found = weights(cell)
+        return found is not None and store.prepared_facts(prepared_id, found) is not None
+
+    return make_plan(
+        expand(spec),
+        cells(spec),
+        stored=stored,
+        trained=lambda cell: weights(cell) is not None,
+        prepared=lambda case: not needs_preparing(case) or is_there(case.prepared_id, case.seen),
+        shard_size=shard_size,
+    )
 
 
 def launch(
@@ -155,6 +168,7 @@ def _row(thing: Case | Cell, samples: int, variant: str) -> dict[str, object]:
         **axes(thing),
         "cell_id": cell.id,
         "case_id": case.id if case else None,
+        "prepared_id": case.prepared_id if case and needs_preparing(case) else None,
         "variant": variant,
         "samples_wanted": samples,
         "cell_json": canonical(cell.resolved()),

@@ -6,7 +6,7 @@ from grid.errors import UsageError
 from tasks import registry
 from tasks.registry import REQUIRED, Description
 
-_ATTACK_FACTS = ("knowledge", "norms", "budget")
+_ATTACK_FACTS = ("knowledge", "norms", "targeting", "budget")
 
 
 def components(kind: str) -> pa.Table:

@@ -10,11 +10,12 @@ from tasks.config import Case, Cell
 
 
 class CaseWork(NamedTuple):
-    """A case that is not complete, and the positions of its sample order that are missing."""
+    """A case that is not complete, the positions of its sample order that are missing, and whether to prepare first."""
 
     case: Case
     samples: int
     missing: list[Range]
+    prepare: bool = False
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Plan:
     cells: int
     cases: int
     cells_to_train: int
+    attacks_to_prepare: int
     samples_wanted: int
     samples_stored: int
     shards_to_run: int
@@ -49,26 +51,33 @@ def make_plan(
     cells: Iterable[Cell],
     stored: Callable[[Case], Iterable[Range]],
     trained: Callable[[Cell], bool],
+    prepared: Callable[[Case], bool],
     shard_size: int,
 ) -> Plan:
     """Subtract the stored positions of every wanted case, and the trained cells from those wanted.
 
-    `cells` are all cells, also those without a case. Work keeps the order of the spec.
+    `cells` are all cells, also those without a case; `prepared` tells of a case whether what its attack's prepare
+    step makes is there, or is not needed. Work keeps the order of the spec.
     """
     work = {cell.id: CellWork(cell, train=not trained(cell)) for cell in cells}
+    to_prepare: set[str] = set()
     num_cases = samples_wanted = samples_missing = shards = 0
     for item in wanted:
         missing = subtract(item.samples, stored(item.case))
         num_cases += 1
         samples_wanted += item.samples
         if missing:
-            work[item.case.cell.id].cases.append(CaseWork(item.case, item.samples, missing))
+            prepare = not prepared(item.case)
+            work[item.case.cell.id].cases.append(CaseWork(item.case, item.samples, missing, prepare))
             samples_missing += sum(r.stop - r.start for r in missing)
             shards += num_shards(missing, shard_size)
+            if prepare:
+                to_prepare.add(item.case.prepared_id)
     return Plan(
         cells=len(work),
         cases=num_cases,
         cells_to_train=sum(w.train for w in work.values()),
+        attacks_to_prepare=len(to_prepare),
         samples_wanted=samples_wanted,
         samples_stored=samples_wanted - samples_missing,
         shards_to_run=shards,

@@ -23,7 +23,7 @@ CostKey = tuple[str, ...]
 def cost_key(thing: Case | Cell) -> CostKey:
     """What tasks must share to be expected to cost the same: attack, architecture, dataset; or the latter two."""
     if isinstance(thing, Case):
-        return (thing.attack.component.name, *cost_key(thing.cell))
+        return (thing.attack.name, *cost_key(thing.cell))
     return (thing.architecture.name, thing.dataset.name)
 
 
@@ -67,13 +67,15 @@ class Progress:
         self._live = sys.stderr.isatty()
         self._begun = time.monotonic()
         self._said = self._begun
-        self.cells = self.shards = self.samples = self.failed = 0
+        self.cells = self.prepared = self.shards = self.samples = self.failed = 0
 
     def did(self, task: Task, seconds: float) -> None:
         """A task is in the store."""
         if task.kind == "train":
             self.cells += 1
             self._spent(cost_key(task.cell), seconds, 1)
+        elif task.kind == "prepare":
+            self.prepared += 1
         elif task.kind == "attack" and task.case:
             self.shards += 1
             self.samples += task.samples
@@ -111,6 +113,7 @@ class Progress:
         elapsed = max(time.monotonic() - self._begun, 1e-9)
         parts = [
             f"cells {self.cells}/{plan.cells_to_train}",
+            *([f"prepared {self.prepared}/{plan.attacks_to_prepare}"] if plan.attacks_to_prepare else []),
             f"shards {self.shards}/{plan.shards_to_run}",
             f"samples {self.samples}/{plan.samples_wanted - plan.samples_stored}",
             f"{self.samples / elapsed:.1f} samples/s",

@@ -59,14 +59,26 @@ RUNS = _schema(
 """One row per run. `versions` is JSON text, `command` one line. Times, here and above, are ISO 8601 in UTC."""
 
 
+PREPARED = _schema(
+    *("prepared_id", "cell_id", "fact", "value", "seconds", "host", "device", "run_id", "finished"),
+    value=pa.float64(),
+    seconds=pa.float64(),
+)
+"""One row per fact of a prepared attack, such as its fooling_rate. `cell_id`: the cell it was made with."""
+
+
 class Slice(NamedTuple):
-    """Rows `skip` to `skip + take` of one shard file, whose first row is position `start` of its case's order."""
+    """Positions `skip` to `skip + take` of one shard file, whose first is `start` of its case's order.
+
+    Each position has `rows` rows in the file, one after another: one for each target.
+    """
 
     case_id: str
     path: str
     start: int
     skip: int
     take: int
+    rows: int = 1
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,7 @@ class Contents:
     published: Sequence[tuple[str, str]] = ()
     slices: Sequence[Slice] = ()
     cells: pa.Table = field(default_factory=CELLS.empty_table)
+    prepared: pa.Table = field(default_factory=PREPARED.empty_table)
     failures: pa.Table = field(default_factory=FAILURES.empty_table)
     runs: pa.Table = field(default_factory=RUNS.empty_table)
 
@@ -95,7 +108,9 @@ class Seconds(NamedTuple):
 
 
 def connect(contents: Contents) -> Connection:
-    """Views over a store: cells, wanted, cases, samples, coverage, failures, runs, published (`grid/sql/views.sql`).
+    """Views over a store: wanted, cells, cases, prepared, samples, coverage, failures, runs, published.
+
+    They are written in `grid/sql/views.sql`.
 
     The connection can read the named files and nothing else. Raises StoreError where a file cannot be read.
     """
@@ -104,6 +119,7 @@ def connect(contents: Contents) -> Connection:
     with _explained(con, StoreError):
         con.execute("CREATE SCHEMA base")
         _hold(con, "cells", contents.cells)
+        _hold(con, "prepared", contents.prepared)
         _hold(con, "failures", contents.failures)
         _hold(con, "runs", contents.runs)
         _hold(con, "slices", _slices(contents.slices, shards))
@@ -197,7 +213,7 @@ def _slices(slices: Sequence[Slice], shards: Sequence[str]) -> pa.Table:
     columns = {
         "file_index": pa.array([index[part.path] for part in slices], pa.uint64()),
         "case_id": pa.array([part.case_id for part in slices], pa.string()),
-        **{name: pa.array([getattr(part, name) for part in slices], pa.int64()) for name in ("start", "skip", "take")},
+        **{name: pa.array([getattr(part, name) for part in slices], pa.int64()) for name in Slice._fields[2:]},
     }
     return pa.table(columns)
 

@@ -10,7 +10,7 @@ from grid import query
 from grid.errors import ForeignFileError
 from grid.progress import Costs
 from grid.ranges import cover
-from grid.store import Store
+from grid.store import Store, name_weights
 from tasks.config import canonical
 
 OnBroken = Callable[[str, str], None]
@@ -23,17 +23,18 @@ def connect(store: Store, on_broken: OnBroken) -> query.Connection:
     cells = list(store.cells())
     weights = {facts["cell_id"]: facts["weights_sha256"] for facts in cells}
     paths = [(name, store.files.here(f"grids/{name}/wanted.parquet")) for name in grids]
-    cells_of = {case: cell for _, path in paths for case, cell in _cases(path)}
+    cells_of = {case: made_with for _, path in paths for case, made_with in _cases(path)}
     slices = [
         piece
         for case in sorted(store.cases_with_shards() & cells_of.keys())
-        for piece in _slices(store, case, weights.get(cells_of[case]), on_broken)
+        for piece in _slices(store, case, name_weights(*map(weights.get, cells_of[case])), on_broken)
     ]
     return query.connect(
         query.Contents(
             wanted=paths,
             published=[(name, store.files.here(f"grids/{name}/published.parquet")) for name in grids],
             slices=slices,
+            prepared=_table(_prepared(store), query.PREPARED),
             cells=_table(({**c, "cell": canonical(c["cell"])} for c in cells), query.CELLS),
             failures=_table(store.failures(), query.FAILURES),
             runs=_table(store.runs(), query.RUNS),
@@ -52,20 +53,32 @@ def known_costs(connection: query.Connection) -> Costs:
     return costs
 
 
-def _cases(path: str) -> Iterable[tuple[str, str]]:
+def _cases(path: str) -> Iterable[tuple[str, list[str]]]:
+    """Each case with the cells that its rows are made with: its own, and the source of a transfer."""
     try:
-        table = pq.read_table(path, columns=["case_id", "cell_id"])
+        table = pq.read_table(path, columns=["case_id", "cell_id", "source_cell_id"])
     except (OSError, pa.ArrowException) as error:
         raise ForeignFileError(f"{path}: torn, or no table of attackgrid's. Launch the grid's spec again.") from error
-    return ((case, cell) for case, cell in zip(*(c.to_pylist() for c in table.columns), strict=True) if case)
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    return ((case, [cell, source] if source else [cell]) for case, cell, source in rows if case)
+
+
+def _prepared(store: Store) -> Iterable[dict[str, Any]]:
+    """One record for each fact of each prepared attack."""
+    for record in store.prepared():
+        for fact, value in record["facts"].items():
+            yield {**record, "fact": fact, "value": value}
 
 
 def _slices(store: Store, case: str, weights: str | None, on_broken: OnBroken) -> list[query.Slice]:
     found = store.inventory(case, weights)
     for path, reason in found.broken:
         on_broken(store.files.absolute(path), reason)
-    paths = {file.positions: file.path for file in found.whole}
-    return [query.Slice(case, store.files.here(paths[s.stored]), s.stored.start, s.skip, s.take) for s in cover(paths)]
+    files = {file.positions: file for file in found.whole}
+    return [
+        query.Slice(case, store.files.here(files[s.stored].path), s.stored.start, s.skip, s.take, files[s.stored].rows)
+        for s in cover(files)
+    ]
 
 
 def _table(records: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

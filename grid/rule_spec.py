@@ -13,7 +13,7 @@ from grid.blocks import Published, Rule
 from grid.component_spec import mapping
 from grid.layers import OVERRIDE, read_text
 from grid.nodes import Node, Report, moved, plain, unknown
-from grid.rules import AXES, PARAMETER_KINDS
+from grid.rules import AXES, PARAMETER_KINDS, SOURCE_AXES
 from grid.values import accept, fractions
 from grid.yaml_lines import parse, read_scalar
 from tasks.config import Json
@@ -66,11 +66,11 @@ def _rule(children: dict[str, Node], key: str, report: Report) -> Rule:
         place = f"{key}.{axis}"
         if axis in AXES:
             allowed[axis] = _axis_values(axis, node, place, report)
-        elif axis.partition(".")[0] in PARAMETER_KINDS and "." in axis:
+        elif axis in SOURCE_AXES or (axis.partition(".")[0] in PARAMETER_KINDS and "." in axis):
             value = fractions(plain(node))
             allowed[axis] = (*value, value) if isinstance(value, list) else (value,)
         else:
-            report.add(node, place, unknown("axis", axis, [*AXES, *(f"{kind}.…" for kind in PARAMETER_KINDS)]))
+            report.add(node, place, unknown("axis", axis, [*AXES, *SOURCE_AXES, *(f"{k}.…" for k in PARAMETER_KINDS)]))
     return Rule(allowed)
 
 
@@ -137,7 +137,7 @@ def _csv_rows(text: str, origin: str, report: Report) -> Iterator[Node]:
 
 def _check_header(header: list[str], top: Node, report: Report) -> None:
     for name in header:
-        if name not in {*AXES, *PUBLISHED_KEYS} and name.partition(".")[0] not in PARAMETER_KINDS:
+        if name not in {*AXES, *SOURCE_AXES, *PUBLISHED_KEYS} and name.partition(".")[0] not in PARAMETER_KINDS:
             report.add(top, f"column {name}", unknown("column", name, [*AXES, *PUBLISHED_KEYS]))
         if header.count(name) > 1:
             report.add(top, f"column {name}", "is there twice")

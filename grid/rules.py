@@ -4,7 +4,7 @@ Knows nothing of YAML or of what a rule is for (exclusion, published values).
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from grid.blocks import CELL_KINDS, Rule
 from tasks.config import Attack, Cell, Component, Norm, Space
@@ -23,11 +23,26 @@ AXES: dict[str, Any] = {
     "box": bool,
     "variant": str,
 }
-"""What a rule may select by, and the type of its values. Beside these: parameters, as `attack.steps`."""
+"""What a rule may select by, and the type of its values.
+
+Beside these: SOURCE_AXES, and parameters, as `attack.steps`.
+"""
 PARAMETER_KINDS = (*CELL_KINDS, "attack")
 """The kinds of component whose parameters a rule may name."""
+SOURCE_AXES = tuple(f"source.{part}" for part in (*CELL_KINDS, "seed"))
+"""A component, or the seed, of the cell that an attack looks at."""
 
-_Reader: TypeAlias = Callable[[Cell, Attack | None, str], object]
+
+class Subject(NamedTuple):
+    """What a rule may select: an attack on a cell (None: the cell by itself), seeing `source`, under a label."""
+
+    cell: Cell
+    attack: Attack | None
+    source: Cell | None
+    variant: str
+
+
+_Reader: TypeAlias = Callable[[Subject], object]
 _ABSENT = object()
 """The value of an axis that a case does not have: no rule allows it."""
 
@@ -52,14 +67,14 @@ class RuleIndex:
                 self._lists.append((number, tests))
         self._readers = {axes: [_reader(axis) for axis in axes] for axes in self._tables}
 
-    def matching(self, cell: Cell, attack: Attack | None, variant: str) -> list[int]:
-        """Positions, as given, of the rules that select this attack on this cell (None: the cell by itself)."""
+    def matching(self, subject: Subject) -> list[int]:
+        """Positions, as given, of the rules that select it."""
         found: list[int] = []
         for axes, table in self._tables.items():
-            values = tuple(_key(read(cell, attack, variant)) for read in self._readers[axes])
+            values = tuple(_key(read(subject)) for read in self._readers[axes])
             found += table.get(values, ())
         for number, tests in self._lists:
-            if all(_key(read(cell, attack, variant)) in keys for read, keys in tests):
+            if all(_key(read(subject)) in keys for read, keys in tests):
                 found.append(number)
         return sorted(found)
 
@@ -78,23 +93,31 @@ def _key(value: object) -> Hashable:
 
 def _reader(axis: str) -> _Reader:
     kind, _, parameter = axis.partition(".")
+    if kind == "source":
+        return lambda subject: _of_cell(subject.source or subject.cell, parameter)
     if parameter:
-        return lambda cell, attack, _: _parameter(_component(kind, cell, attack), parameter)
-    if kind in CELL_KINDS or kind == "attack":
-        return lambda cell, attack, _: getattr(_component(kind, cell, attack), "name", _ABSENT)
+        return lambda subject: _parameter(subject, kind, parameter)
+    if kind in CELL_KINDS or kind == "seed":
+        return lambda subject: _of_cell(subject.cell, kind)
     if kind == "variant":
-        return lambda _cell, _attack, variant: variant
-    if kind == "seed":
-        return lambda cell, _attack, _variant: cell.seed
-    return lambda _cell, attack, _: getattr(attack.budget, kind) if attack else _ABSENT
+        return lambda subject: subject.variant
+    return lambda subject: _of_attack(subject.attack, kind)
 
 
-def _component(kind: str, cell: Cell, attack: Attack | None) -> Component | None:
-    if kind == "attack":
-        return attack.component if attack else None
-    found: Component = getattr(cell, kind)
-    return found
+def _of_cell(cell: Cell, kind: str) -> object:
+    found = getattr(cell, kind, _ABSENT)
+    return found.name if isinstance(found, Component) else found
 
 
-def _parameter(component: Component | None, name: str) -> object:
+def _of_attack(attack: Attack | None, kind: str) -> object:
+    if attack is None:
+        return _ABSENT
+    return attack.name if kind == "attack" else getattr(attack.budget, kind)
+
+
+def _parameter(subject: Subject, kind: str, name: str) -> object:
+    if kind != "attack":
+        component: Component | None = getattr(subject.cell, kind)
+    else:
+        component = subject.attack.component if subject.attack else None
     return component.parameters.get(name, _ABSENT) if component else _ABSENT

@@ -1,7 +1,8 @@
 """The one loop: submit what is ready, wait, record. Knows no cluster: an Executor runs the tasks.
 
-A cell is trained, then its shards become ready: nothing waits for another cell. Ready shards go before further
-trainings, so a cell that was begun is finished first. Only a few more tasks than slots are ever in flight, and shards
+A cell is trained, then its shards become ready; those of a transfer when its source is trained as well, those of an
+attack with a prepare step when that is done. Ready shards go before further trainings, so a cell that was begun is
+finished first. Only a few more tasks than slots are ever in flight, and shards
 are cut when they are needed, so the driver's memory does not grow with the grid.
 """
 
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from grid.attempt import Done, Failed, Settings, Task, perform
 from grid.errors import StoreError
 from grid.executor import Executor, WorkerLostError
-from grid.plan import CaseWork, CellWork, Plan
+from grid.plan import CaseWork, Plan
 from grid.progress import Progress
 from grid.ranges import cut, num_shards, subtract
 from grid.store import Store
@@ -63,7 +64,10 @@ class Run:
         self._progress = progress
         self._shard_size = shard_size
         self._cells = iter(plan.work)
-        self._training: dict[str, CellWork] = {}
+        self._pending: dict[str, list[CaseWork]] = {work.cell.id: [] for work in plan.work if work.train}
+        """What is not there yet, a cell or what is prepared, with the cases that wait for it. Goes when it is there."""
+        self._trained: set[str] = set()
+        self._prepared: set[str] = set()
         self._ready: deque[Iterator[Task]] = deque()
         self._again: deque[Task] = deque()
         self._chores: deque[Task] = deque()
@@ -116,14 +120,26 @@ class Run:
             if work is None:
                 return self._chores.popleft() if self._chores else None
             if work.train:
-                self._training[work.cell.id] = work
+                self._pending[work.cell.id] += work.cases
                 return Task("train", work.cell)
             self._release(work.cases)
 
     def _release(self, cases: list[CaseWork]) -> None:
+        """Make the shards of cases ready, or let them wait for what they need next."""
         for work in cases:
-            self._left[work.case.id] = num_shards(work.missing, self._shard_size)
-            self._ready.append(_shards(work, self._shard_size))
+            case = work.case
+            needed = [cell.id for cell in (case.cell, case.source) if cell]
+            needed += [case.prepared_id] if work.prepare else []
+            missing = next((each for each in needed if each in self._pending), None)
+            if missing is not None:
+                self._pending[missing].append(work)
+            elif work.prepare and case.prepared_id not in self._prepared:
+                self._pending[case.prepared_id] = [work]
+                self._ready.append(iter([Task("prepare", case.seen, case)]))
+            else:
+                verified = self._verified(work)
+                self._left[case.id] = num_shards(verified.missing, self._shard_size)
+                self._ready.append(_shards(verified, self._shard_size))
 
     def _finish(self, task: Task, future: Future[Done | Failed]) -> None:
         if future.cancelled():
@@ -146,7 +162,11 @@ class Run:
         self._progress.did(task, result.seconds)
         self._event(task, "done", seconds=round(result.seconds, 4))
         if task.kind == "train":
-            self._release(self._verified(self._training.pop(task.cell.id)))
+            self._trained.add(task.cell.id)
+        if task.kind == "prepare":
+            self._prepared.add(task.id)
+        if task.kind in {"train", "prepare"}:
+            self._release(self._pending.pop(task.id))
         elif task.kind == "attack" and task.case:
             self._due -= 1
             self._left[task.case.id] -= 1
@@ -155,18 +175,16 @@ class Run:
                 if len(self._store.shard_names(task.case.id)) >= COMPACT_FILES:
                     self._chores.append(Task("compact", task.cell, task.case))
 
-    def _verified(self, work: CellWork) -> list[CaseWork]:
-        """What is missing of a cell's cases now that its weights are known; results of other weights do not count."""
-        facts = self._store.cell_facts(work.cell.id) or {}
-        stored = self._store.cases_with_shards()
-        verified = []
-        for case, samples, planned in work.cases:
-            missing = planned
-            if case.id in stored:
-                missing = subtract(samples, self._store.usable(case.id, facts.get("weights_sha256")))
-                self._due += num_shards(missing, self._shard_size) - num_shards(planned, self._shard_size)
-            verified.append(CaseWork(case, samples, missing))
-        return verified
+    def _verified(self, work: CaseWork) -> CaseWork:
+        """What is missing of a case now that its weights are known; results of other weights do not count."""
+        case, planned = work.case, work.missing
+        if not {cell.id for cell in (case.cell, case.source) if cell} & self._trained:
+            return work
+        if case.id not in self._store.cases_with_shards():
+            return work
+        missing = subtract(work.samples, self._store.usable(case.id, self._store.weights_of(case)))
+        self._due += num_shards(missing, self._shard_size) - num_shards(planned, self._shard_size)
+        return work._replace(missing=missing)
 
     def _failed(self, task: Task, failed: Failed) -> None:
         if failed.kind == "store":
@@ -174,8 +192,6 @@ class Run:
         self._event(task, "failed", error=failed.error, message=failed.message)
         if task.kind == "compact":
             return  # nothing is missing; the next run or `compact` merges it
-        if task.kind == "train":
-            self._training.pop(task.cell.id)
         self._due -= task.kind == "attack"
         reason = f"{failed.error}: {failed.message}"
         self._progress.failed_at("" if self._reasons[reason] else f"{_name(task)} failed: {reason}")
@@ -187,7 +203,7 @@ class Run:
             "task_id": task.id,
             "task": task.kind,
             "cell_id": task.cell.id,
-            "case_id": task.case.id if task.case else None,
+            "case_id": None,
             "start": task.positions.start if task.positions else None,
             "stop": task.positions.stop if task.positions else None,
             "kind": failed.kind,
@@ -199,7 +215,10 @@ class Run:
             "time": moment,
             "run_id": self._settings.run_id,
         }
-        self._store.record_failure(task.id, moment, record)
+        held_up = [work.case for work in self._pending[task.id]] if task.kind == "prepare" else [task.case]
+        for number, case in enumerate(held_up):
+            about = {"cell_id": case.cell.id, "case_id": case.id} if case else {}
+            self._store.record_failure(task.id, f"{moment}-{number}", {**record, **about})
 
     def _event(self, task: Task, event: str, **facts: object) -> None:
         if self._refused:
@@ -227,7 +246,10 @@ def _shards(work: CaseWork, size: int) -> Iterator[Task]:
 def _name(task: Task) -> str:
     cell = task.cell
     words = f"{cell.dataset.name}/{cell.architecture.name}/{cell.head.name}/seed {cell.seed}"
-    if task.case is None or task.positions is None:
+    if task.case is None:
         return f"{task.kind} {words} ({task.id})"
-    attack, (start, stop) = task.case.attack.component.name, task.positions
+    attack = task.case.attack.name
+    if task.positions is None:
+        return f"{task.kind} {attack} on {words} ({task.id})"
+    start, stop = task.positions
     return f"{attack} on {words}, samples {start}-{stop} ({task.case.id})"

@@ -8,14 +8,15 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import TypeAdapter
 
+from grid.attack_spec import HARNESS_KEYS, SOURCE_KEYS
 from grid.blocks import CELL_KINDS
 from grid.component_spec import defaults
-from grid.rules import AXES, PARAMETER_KINDS
+from grid.ensembles import ENSEMBLES
+from grid.rules import AXES, PARAMETER_KINDS, SOURCE_AXES
 from grid.spec import KEYS, NAME, TABLES
 from grid.values import FRACTION
 from tasks import registry
-from tasks.config import Json, Space
-from tasks.parameters import Positive
+from tasks.config import Json
 from tasks.registry import Description
 from tasks.schema import METRICS
 
@@ -47,7 +48,7 @@ def spec_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "attackgrid spec",
         **_map(properties),
-        "$defs": {**{kind: _entry(kind) for kind in kinds}, "training": _training()},
+        "$defs": {**{kind: _entry(kind) for kind in kinds}, "training": _training(), "cascade": _cascades()},
     }
 
 
@@ -70,8 +71,21 @@ def _block() -> Schema:
 
 
 def _attacks() -> Schema:
-    attack: Schema = {"$ref": "#/$defs/attack"}
-    return {"anyOf": [attack, {"type": "array", "items": attack}]}
+    entry: Schema = {"anyOf": [{"$ref": "#/$defs/attack"}, {"$ref": "#/$defs/cascade"}]}
+    return {"anyOf": [entry, {"type": "array", "items": entry}]}
+
+
+def _cascades() -> Schema:
+    """A list of attacks of which each gets what withstood those before it, and the ready ones by name."""
+    members = _list({"$ref": "#/$defs/attack"})
+    own: dict[str, Json] = {"cascade": {"const": True}, "name": _TEXT, "attacks": members, **_harness({})}
+    ready: dict[str, Json] = {name: _map(_harness({}), required=["eps"]) for name in ENSEMBLES}
+    return {
+        "anyOf": [
+            _map(own, required=["cascade", "attacks"]),
+            _map(ready, minProperties=1, maxProperties=1),
+        ]
+    }
 
 
 def _entry(kind: str) -> Schema:
@@ -98,6 +112,8 @@ def _parameters(found: Description) -> Schema:
     if found.kind == "attack":
         properties |= _budget(found)
         required += ["eps"] if found.facts["budget"] == "eps" else []
+    if found.open:
+        return {**_map(properties, description=found.summary, required=required), "additionalProperties": True}
     allowed = _map(properties, description=found.summary, required=required)
     return allowed if required else {**allowed, "type": ["object", "null"]}
 
@@ -105,18 +121,25 @@ def _parameters(found: Description) -> Schema:
 def _budget(found: Description) -> Schema:
     """The harness's own keys of an attack."""
     norms = found.facts["norms"]
-    types = {"norm": Literal[norms], "space": Space, "box": bool}
-    if found.facts["budget"] == "eps":
-        types["eps"] = Positive
-    usual = {"norm": norms[0], "space": "pixel", "box": True}
+    return _harness({"norm": norms[0], "space": "pixel", "box": True}, norm=Literal[norms])
+
+
+def _harness(usual: Schema, **types: Any) -> Schema:  # noqa: ANN401 - typing objects
     keys: Schema = {}
-    for key, kind in types.items():
-        keys[key] = {**_varied(_typed(kind)), **({"default": usual[key]} if key in usual else {})}
-    return {**keys, "samples": _COUNT}
+    for key, kind in {**HARNESS_KEYS, **types}.items():
+        if key != "source":
+            keys[key] = {**_varied(_typed(kind)), **({"default": usual[key]} if key in usual else {})}
+    parts: dict[str, Json] = {
+        part: {"$ref": "#/$defs/training"} if part == "training" else _one_or_list({"$ref": f"#/$defs/{part}"})
+        for part in SOURCE_KEYS
+        if part != "seed"
+    }
+    return {**keys, "source": _map({**parts, "seed": _one_or_list({"type": "integer", "minimum": 0})})}
 
 
 def _rule(more: dict[str, Json]) -> Schema:
     axes: dict[str, Json] = {axis: _one_or_list(_typed(kind)) for axis, kind in AXES.items()}
+    axes |= {key: {} for key in SOURCE_AXES}
     pattern = rf"^({'|'.join(PARAMETER_KINDS)})\..+$"
     return _map(axes | more, patternProperties={pattern: {}})
 

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from grid.attack_spec import attacks
 from grid.blocks import CELL_KINDS, Block, GridSpec, Published, Rule, Samples, WantedAttack
-from grid.component_spec import alternatives, attacks, components, mapping, trainings
+from grid.component_spec import alternatives, components, mapping, trainings
 from grid.expand import cells, split_size, unused_rules
 from grid.layers import layered
 from grid.nodes import Node, Report, plain, unknown
@@ -34,7 +35,7 @@ __all__ = [
     "parse_document",
 ]
 
-TABLES = ("robust_accuracy", "minimal_norm", "worst_case", "published")
+TABLES = ("robust_accuracy", "minimal_norm", "worst_case", "fooling", "transfer", "published")
 """The names of the tables that a spec may ask for; each is answered by the file of its name in `grid/sql`."""
 KEYS = ("name", "extends", "samples", "seeds", "cells", "attacks", "exclude", "tables", "published", "profiles")
 """The top-level keys of a spec."""

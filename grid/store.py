@@ -3,7 +3,8 @@
     store.json                                        the version of the layout
     grids/<name>/spec.yaml, wanted.parquet, published.parquet
     cells/<cell>/cell.json, weights.safetensors, history.parquet
-    shards/<case>/<start>-<stop>.parquet              row k is position start + k of the case's sample order
+    prepared/<prepared>/prepared.json, state.safetensors
+    shards/<case>/<start>-<stop>.parquet              positions of the case's sample order, each with as many rows
     failures/<task>/<time>-<attempt>.json
     runs/<run>/run.json, events.jsonl
 
@@ -26,24 +27,28 @@ from grid import __version__
 from grid.errors import ForeignFileError, StoreError, StoreVersionError
 from grid.files import Files
 from grid.ranges import Range, cover
+from tasks.config import Case
 from tasks.schema import FORMAT, SAMPLES
 
 _SHARD = re.compile(r"(\d+)-(\d+)\.parquet")
 _SMALL = 2_000
 _CASE_KEY, _WEIGHTS_KEY, _RESOLVED_KEY = b"attackgrid.case", b"attackgrid.weights", b"attackgrid.resolved"
+_ROWS_KEY = b"attackgrid.rows"
 
 
 @dataclass(frozen=True)
 class ShardFile:
     """One file of results, the positions its name says it has, and what it says of its origin.
 
-    `weights` is the SHA-256 of the weights it was made with, `resolved` the JSON that the case's id stands for.
+    `weights` names the weights it was made with (see `weights_of`), `resolved` is the JSON that the case's id stands
+    for, and each position has `rows` rows: one for each target.
     """
 
     path: str
     positions: Range
     weights: str = ""
     resolved: str = ""
+    rows: int = 1
 
 
 @dataclass(frozen=True)
@@ -142,14 +147,61 @@ class Store:
             )
         return weights, found
 
+    def weights_of(self, case: Case) -> str | None:
+        """What the rows of a case are made with: the SHA-256 of the weights of its cell, and of its source's if any.
+
+        None if one of them is not trained.
+        """
+        facts = [self.cell_facts(cell.id) for cell in (case.cell, case.source) if cell]
+        return name_weights(*(str(each["weights_sha256"]) if each else None for each in facts))
+
+    # prepared attacks ----------------------------------------------------------------------------------------------
+
+    def prepared_facts(self, prepared_id: str, weights: str | None) -> dict[str, Any] | None:
+        """What is recorded of a prepared attack; None if it is not there, not whole, or was made with other weights."""
+        try:
+            facts: dict[str, Any] = json.loads(self.files.read(f"prepared/{prepared_id}/prepared.json"))
+        except (FileNotFoundError, ValueError):
+            return None
+        whole = self.files.size(f"prepared/{prepared_id}/state.safetensors") == facts.get("state_bytes")
+        return facts if whole and facts.get("weights_sha256") == weights else None
+
+    def save_prepared(self, prepared_id: str, state: bytes, weights: str, facts: Mapping[str, object]) -> bool:
+        """Commit what a prepare step made; False if another worker's was there first."""
+        if self.prepared_facts(prepared_id, weights) is None and self.files.exists(f"prepared/{prepared_id}"):
+            self.files.set_aside(f"prepared/{prepared_id}")
+        sealed = {
+            **facts,
+            "weights_sha256": weights,
+            "state_sha256": hashlib.sha256(state).hexdigest(),
+            "state_bytes": len(state),
+        }
+        contents = {"state.safetensors": state, "prepared.json": json.dumps(sealed, indent=1).encode()}
+        return self.files.commit_folder(f"prepared/{prepared_id}", contents, marker="prepared.json")
+
+    def load_state(self, prepared_id: str, weights: str) -> bytes:
+        """What a prepare step made (safetensors), verified. Raises ForeignFileError if it is not whole."""
+        path = f"prepared/{prepared_id}/state.safetensors"
+        facts = self.prepared_facts(prepared_id, weights)
+        state = self.files.read(path) if facts else b""
+        if facts is None or hashlib.sha256(state).hexdigest() != facts["state_sha256"]:
+            raise ForeignFileError(f"{self.files.absolute(path)}: not there, or not whole. Remove it and launch again.")
+        return state
+
+    def prepared(self) -> Iterator[dict[str, Any]]:
+        """What is recorded of every prepared attack."""
+        names = (name for name in self.files.names("prepared") if "." not in name)
+        yield from self._json(f"prepared/{name}/prepared.json" for name in names)
+
     # shards --------------------------------------------------------------------------------------------------------
 
     def save_shard(self, case_id: str, positions: Range, rows: pa.Table, weights: str, resolved: str) -> bool:
         """Commit the rows of some positions; False if they were there first.
 
-        `weights` is the SHA-256 of the weights they were made with, `resolved` the JSON the case's id stands for.
+        `weights` names the weights they were made with, `resolved` is the JSON the case's id stands for.
         """
-        seal = {_CASE_KEY: case_id, _WEIGHTS_KEY: weights, _RESOLVED_KEY: resolved}
+        each = str(len(rows) // (positions.stop - positions.start))
+        seal = {_CASE_KEY: case_id, _WEIGHTS_KEY: weights, _RESOLVED_KEY: resolved, _ROWS_KEY: each}
         data = _parquet(pa.Table.from_arrays([rows[name] for name in SAMPLES.names], schema=SAMPLES), seal)
         return self.files.commit(f"shards/{case_id}/{positions.start}-{positions.stop}.parquet", data)
 
@@ -207,8 +259,11 @@ class Store:
     def _merge(self, case_id: str, parts: dict[Range, ShardFile]) -> None:
         whole = Range(min(r.start for r in parts), max(r.stop for r in parts))
         if whole not in parts:
-            rows = pa.concat_tables([self._rows(parts[s.stored].path).slice(s.skip, s.take) for s in cover(parts)])
             first = next(iter(parts.values()))
+            each = first.rows
+            rows = pa.concat_tables(
+                [self._rows(parts[s.stored].path).slice(s.skip * each, s.take * each) for s in cover(parts)]
+            )
             self.save_shard(case_id, whole, rows, first.weights, first.resolved)
         for positions, part in parts.items():
             if positions != whole:
@@ -230,10 +285,11 @@ class Store:
             raise ForeignFileError("torn, or no Parquet file") from error
         if metadata.get(_CASE_KEY) != case_id.encode():
             raise ForeignFileError("not written by attackgrid for this case")
-        if rows != positions.stop - positions.start:
-            raise ForeignFileError(f"{rows} rows, where its name says {positions.stop - positions.start}")
-        weights, resolved = (metadata.get(key, b"").decode() for key in (_WEIGHTS_KEY, _RESOLVED_KEY))
-        return ShardFile(path, positions, weights, resolved)
+        weights, resolved, each = (metadata.get(key, b"").decode() for key in (_WEIGHTS_KEY, _RESOLVED_KEY, _ROWS_KEY))
+        due = (positions.stop - positions.start) * (int(each) if each.isdecimal() else 1)
+        if rows != due:
+            raise ForeignFileError(f"{rows} rows, where its name says {due}")
+        return ShardFile(path, positions, weights, resolved, int(each or 1))
 
     # failures and runs ---------------------------------------------------------------------------------------------
 
@@ -288,6 +344,11 @@ class Store:
                 f"{self.location}: written by attackgrid {marker.get('attackgrid')} in store format {version}; this is "
                 f"{__version__}, which reads up to format {FORMAT}. Update attackgrid."
             )
+
+
+def name_weights(*digests: str | None) -> str | None:
+    """One text for the weights of a cell and of the source of a transfer; None if one is missing."""
+    return "+".join(d for d in digests if d) if all(digests) else None
 
 
 def _parquet(table: pa.Table, seal: Mapping[bytes, str] | None = None) -> bytes:

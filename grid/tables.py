@@ -31,6 +31,11 @@ FORMATS: tuple[str, ...] = get_args(Format)
 """What `render` can write."""
 
 RECEDING = (
+    "source_head",
+    "source_defense",
+    "source_activation",
+    "source_seed",
+    "transfer_from",
     "dataset",
     "architecture",
     "defense",
@@ -53,6 +58,9 @@ ABSENT = "—"
 MEANINGS = {
     "robust_accuracy": "accuracy: share of all n samples that are classified right under the attack (none: clean)",
     "minimal_norm": "success rate: share of attacked samples; means and medians are over the successful ones",
+    "fooling": "fooling rate: share of attacked samples whose prediction changed; confidence: of those; delta, rho, "
+    "l2, steps and seconds: means over all attacked; pixels, values: medians of what changed in those fooled",
+    "transfer": "fooling rate: share of attacked samples whose prediction changed; source: the cell the attack saw",
     "worst_case": "accuracy: share of samples that withstand every attack of the same budget",
     "published": "n: all samples (accuracies), attacked ones (success rate), successful ones (means)",
 }
@@ -146,9 +154,9 @@ def _constant(table: pa.Table, name: str) -> str | None:
 
 
 def _is_unused(name: str, table: pa.Table) -> bool:
-    """Whether no row has a note, or a value or a count of this procedure: a count of 0 is a value yet to come."""
+    """Whether no row has a note, a fit, or a value or a count of this procedure: a count of 0 is a value to come."""
     stem = name.removesuffix("_n")
-    beside = {"note"} if name == "note" else {stem, f"{stem}_n"}
+    beside = {name} if name in {"note", "fit_fooling_rate"} else {stem, f"{stem}_n"}
     present = beside <= set(table.column_names)
     return present and all(value in (None, "") for each in beside for value in table[each].to_pylist())
 

@@ -6,7 +6,10 @@ from grid.plan import Plan
 from grid.progress import Costs, duration, work_left
 from grid.run import Outcome
 
-PLAN_COUNTS = ("cells", "cases", "cells_to_train", "samples_wanted", "samples_stored", "shards_to_run")
+PLAN_COUNTS = (
+    *("cells", "cases", "cells_to_train", "attacks_to_prepare"),
+    *("samples_wanted", "samples_stored", "shards_to_run"),
+)
 
 
 def plan_facts(name: str, plan: Plan, costs: Costs) -> dict[str, Any]:
@@ -23,13 +26,14 @@ def plan_facts(name: str, plan: Plan, costs: Costs) -> dict[str, Any]:
 def plan_text(facts: dict[str, Any]) -> str:
     """What `plan` prints."""
     lines = [f"{facts['name']}: {facts['cells']} cells, {facts['cases']} cases"]
-    lines += [f"  {count.replace('_', ' '):<16} {facts[count]}" for count in PLAN_COUNTS[2:]]
+    shown = [count for count in PLAN_COUNTS[2:] if count != "attacks_to_prepare" or facts[count]]
+    lines += [f"  {count.replace('_', ' '):<18} {facts[count]}" for count in shown]
     if not facts["cells_to_train"] and not facts["shards_to_run"]:
         lines.append("  nothing is missing")
     elif facts["expected_worker_seconds"]:
         least = "" if facts["expectation_is_complete"] else "at least "
         time = duration(facts["expected_worker_seconds"])
-        lines.append(f"  expected time    {least}{time} on one worker, from this store's history")
+        lines.append(f"  expected time      {least}{time} on one worker, from this store's history")
     return "\n".join(lines)
 
 

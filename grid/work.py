@@ -18,11 +18,13 @@ from torch import Tensor
 
 from grid import __version__
 from grid.attempt import Settings, Task
+from grid.expand import needs_preparing
 from grid.ranges import Range
 from grid.store import Store
 from tasks.config import Case, Cell, Component, canonical
 from tasks.judge import attack_samples
 from tasks.model import Classifier, build_model, load_split
+from tasks.prepare import prepare_attack
 from tasks.streams import sample_order
 from tasks.training import Data, accuracy, train
 from tasks.types import DataError, DataRoot, ModelError, Split
@@ -59,6 +61,8 @@ def perform(task: Task, settings: Settings) -> float:
         train_cell(store, task.cell, settings)
     elif task.kind == "attack" and task.case and task.positions:
         attack_shard(store, task.case, task.positions, settings)
+    elif task.kind == "prepare" and task.case:
+        prepare_case(store, task.case, settings)
     elif task.case:
         store.compact(task.case.id)
     return time.perf_counter() - begun
@@ -90,8 +94,11 @@ def train_cell(store: Store, cell: Cell, settings: Settings) -> None:
 def attack_shard(store: Store, case: Case, positions: Range, settings: Settings) -> None:
     """Attack the samples at these positions of the case's order and commit their rows."""
     root = _root(settings)
-    facts = store.cell_facts(case.cell.id) or {}
-    model, weights = _model(settings.store, case.cell, root, facts.get("weights_sha256"))
+    model, weights = _trained(store, case.cell, settings)
+    source, source_weights = _trained(store, case.source, settings) if case.source else (None, None)
+    state = None
+    if needs_preparing(case):
+        state = _state(settings.store, case.prepared_id, source_weights or weights)
     split = _split(case.cell.dataset, root)
     order = _order(len(split.labels), case.order)
     if positions.stop > len(order):
@@ -108,12 +115,57 @@ def attack_shard(store: Store, case: Case, positions: Range, settings: Settings)
         samples,
         batch_size=settings.batch_size,
         fixed_batch=settings.fixed_batch,
+        source=source,
+        state=state,
     )
     provenance = {**_provenance(settings), "seed": case.cell.seed}
     for name, value in provenance.items():
         kind = pa.int64() if name == "seed" else pa.string()
         rows = rows.append_column(name, pa.repeat(pa.scalar(value, kind), len(rows)))
-    store.save_shard(case.id, positions, rows, weights, canonical(case.resolved()))
+    made_with = f"{weights}+{source_weights}" if source_weights else weights
+    store.save_shard(case.id, positions, rows, made_with, canonical(case.resolved()))
+
+
+def prepare_case(store: Store, case: Case, settings: Settings) -> None:
+    """Make and commit what the attack of a case needs before its first sample. Does nothing if it is there."""
+    root, cell, component = _root(settings), case.seen, case.attack.component
+    model, weights = _trained(store, cell, settings)
+    if store.prepared_facts(case.prepared_id, weights) is not None:
+        return
+    begun = time.perf_counter()
+    name = str(component.parameters["fit_split"])
+    split = _split(cell.dataset, root, name)
+    asked = component.parameters["fit_samples"]
+    count = asked if isinstance(asked, int) else len(split.labels)
+    if count > len(split.labels):
+        raise DataError(f"{cell.dataset.name}: fit_samples is {count}, but its {name} split has {len(split.labels)}")
+    samples = _order(len(split.labels), case.order)[:count]
+    images, labels = split.images.index_select(0, samples), split.labels.index_select(0, samples)
+    made = prepare_attack(
+        model, case, images, labels, samples, num_classes=split.num_classes, fixed_batch=settings.fixed_batch
+    )
+    facts = {
+        "prepared_id": case.prepared_id,
+        "cell_id": cell.id,
+        "attack": case.attack.resolved(),
+        "facts": made.facts,
+        "seconds": time.perf_counter() - begun,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **_provenance(settings),
+    }
+    state = save({name: tensor.cpu().contiguous() for name, tensor in made.state.items()})
+    store.save_prepared(case.prepared_id, state, weights, facts)
+
+
+def _trained(store: Store, cell: Cell, settings: Settings) -> tuple[Classifier, str]:
+    facts = store.cell_facts(cell.id) or {}
+    return _model(settings.store, cell, _root(settings), facts.get("weights_sha256"))
+
+
+@lru_cache(maxsize=4)
+def _state(location: str, prepared_id: str, weights: str) -> dict[str, Tensor]:
+    found = load(_store(location).load_state(prepared_id, weights))
+    return {name: tensor.to(_device()) for name, tensor in found.items()}
 
 
 @lru_cache(maxsize=1)
@@ -127,8 +179,8 @@ def _order(count: int, order: Literal["shuffled", "natural"]) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _split(dataset: Component, root: DataRoot) -> Split:
-    return load_split(dataset, "test", root)
+def _split(dataset: Component, root: DataRoot, name: str = "test") -> Split:
+    return load_split(dataset, name, root)
 
 
 @lru_cache(maxsize=4)

@@ -77,15 +77,16 @@ class Budget:
 
     `eps` is a radius in `norm`, in units of `space`: pixels are in [0, 1]; standardised units are those of the
     cell's (pixel - mean) / std, channel by channel. None is no limit (a minimal-norm attack). `box` keeps
-    pixels in [0, 1]. `enforced` is false for a published procedure that is known to leave its own ball: the
-    judge then measures the distance and does not refuse it.
+    pixels in [0, 1]. `beyond` says what an image farther than eps is: an "error" of an attack that has to keep its
+    ball, a "failure" of one that looks for the nearest adversarial point, or "allowed" to a published procedure that is
+    known to leave its own ball.
     """
 
     norm: Norm
     eps: float | None
     space: Space = "pixel"
     box: bool = True
-    enforced: bool = True
+    beyond: Literal["error", "failure", "allowed"] = "error"
 
     def resolved(self) -> dict[str, Json]:
         """What the id is made from."""
@@ -94,15 +95,46 @@ class Budget:
 
 @dataclass(frozen=True)
 class Attack:
-    """An attack component with its budget. `eps_label` is the user's own text (`8/255`), for display only."""
+    """An attack component with its budget, and how the harness uses it.
+
+    `targets`: None, "all" (every class but the label) or the classes aimed at, each (sample, target) by itself.
+    `eot`: draws of a stochastic model that an attack's every look averages; `draws`: those whose votes decide what
+    the model predicts. `attacked`: "correct" are the samples that the cell classifies correctly, "all" the others
+    too. `then`: the rest of a cascade, each member for the samples that withstood those before it.
+    `eps_label` is the user's own text (`8/255`) and `title` the name of a cascade, both for display only.
+    """
 
     component: Component
     budget: Budget
+    targets: tuple[int, ...] | Literal["all"] | None = None
+    eot: int = 1
+    draws: int = 1
+    attacked: Literal["correct", "all"] = "correct"
+    then: tuple["Attack", ...] = ()
     eps_label: str = field(default="", compare=False)
+    title: str = field(default="", compare=False)
+
+    @property
+    def chain(self) -> tuple["Attack", ...]:
+        """The members of the cascade in order; for any other attack, it alone."""
+        return (self, *self.then)
+
+    @property
+    def name(self) -> str:
+        """The cascade's title, if it has one, or the component's name."""
+        return self.title or ("cascade" if self.then else self.component.name)
 
     def resolved(self) -> dict[str, Json]:
         """What the id is made from."""
-        return {**self.component.resolved(), "budget": self.budget.resolved()}
+        return {
+            **self.component.resolved(),
+            "budget": self.budget.resolved(),
+            "targets": list(self.targets) if isinstance(self.targets, tuple) else self.targets,
+            "eot": self.eot,
+            "draws": self.draws,
+            "attacked": self.attacked,
+            "then": [member.resolved() for member in self.then],
+        }
 
     @cached_property
     def id(self) -> str:
@@ -112,23 +144,43 @@ class Attack:
 
 @dataclass(frozen=True)
 class Case:
-    """One cell under one attack, its samples taken in `order`: "shuffled" (one fixed shuffle) or "natural"."""
+    """One cell under one attack, its samples taken in `order`: "shuffled" (one fixed shuffle) or "natural".
+
+    In a transfer the attack looks at another cell, `source`, and what it makes is judged on `cell`.
+    """
 
     cell: Cell
     attack: Attack
     order: Literal["shuffled", "natural"] = "shuffled"
+    source: Cell | None = None
 
     def __hash__(self) -> int:
         return hash(self.id)
 
     def resolved(self) -> dict[str, Json]:
         """Everything that the id stands for, spelt out."""
-        return {"cell": self.cell.resolved(), "attack": self.attack.resolved(), "order": self.order}
+        return {
+            "cell": self.cell.resolved(),
+            "attack": self.attack.resolved(),
+            "order": self.order,
+            "source": self.source.resolved() if self.source else None,
+        }
 
     @cached_property
     def id(self) -> str:
-        """16 hex digits, over the ids of cell and attack so that a million cases hash in seconds."""
-        return identify({"cell": self.cell.id, "attack": self.attack.id, "order": self.order})
+        """16 hex digits, over the ids of its parts so that a million cases hash in seconds."""
+        source = self.source.id if self.source else None
+        return identify({"cell": self.cell.id, "attack": self.attack.id, "order": self.order, "source": source})
+
+    @property
+    def seen(self) -> Cell:
+        """The cell that the attack looks at."""
+        return self.source or self.cell
+
+    @cached_property
+    def prepared_id(self) -> str:
+        """The id of what the attack's `prepare` step makes, which all cells that it is transferred to share."""
+        return identify({"prepared": self.attack.id, "cell": self.seen.id, "order": self.order})
 
 
 @dataclass(frozen=True)

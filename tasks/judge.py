@@ -8,29 +8,48 @@ Knows nothing of files, Ray, runs or where the rows go.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
 from tasks import registry
-from tasks.config import Case
+from tasks.config import Attack, Case
+from tasks.intact import intact
 from tasks.metrics import CountedModel, classifier, distances, frozen, margins, refuse_broken, rowwise, scores_of
-from tasks.schema import SAMPLES
+from tasks.noise import Noise, is_stochastic
+from tasks.rows import MEASURED, Columns, rows_of
 from tasks.streams import Streams
-from tasks.types import AttackError, Images, Labels, Scores, Steps
+from tasks.types import AttackError, Images, Labels, Rows, Steps
 
-MEASURED = pa.schema([SAMPLES.field(index) for index in range(SAMPLES.get_field_index("seconds") + 1)])
-"""The columns that the judge fills; the others say where it ran."""
+__all__ = ["MEASURED", "attack_samples", "in_batches"]
+
+State = Mapping[str, Tensor]
 
 _BOX_ROUNDING = 1e-5
-_ALWAYS = ("steps", "forwards", "backwards", "seconds")
-"""Columns that an attacked sample has even if nothing came back."""
-_NAMES = {"pred": "adv_pred", "confidence": "adv_confidence", "margin": "adv_margin"}
+_SUMMED = ("steps", "forwards", "backwards", "seconds")
+"""What the members of a cascade spend on a sample adds up."""
 
-Columns = dict[str, Tensor]
+
+@dataclass(frozen=True)
+class Given:
+    """What there is to attack, a row each: a sample, or a sample and a target. `targets` is None if untargeted."""
+
+    pixels: Images
+    labels: Labels
+    samples: Tensor
+    targets: Labels | None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def at(self, rows: Rows | slice) -> "Given":
+        """Some of the rows."""
+        targets = None if self.targets is None else self.targets[rows]
+        return Given(self.pixels[rows], self.labels[rows], self.samples[rows], targets)
 
 
 def attack_samples(
@@ -42,28 +61,35 @@ def attack_samples(
     *,
     batch_size: int,
     fixed_batch: int | None = None,
+    source: nn.Module | None = None,
+    state: State | None = None,
 ) -> pa.Table:
-    """Attack the samples of a shard: one row each, in the given order, with the columns of `MEASURED`.
+    """Attack the samples of a shard: a row for each, or for each with each target, with the columns of `MEASURED`.
 
     `images`: (n, channels, height, width), uint8 in 0..255 or floats in [0, 1]; `samples`: indices in the split,
-    (n,) int64. Only what the model classifies correctly is attacked. `batch_size` and `fixed_batch` (see
-    `CountedModel`) change no random draw; CUDA running out of memory halves the batch. Raises AttackError or
-    ModelError, naming the sample.
+    (n,) int64. Rows keep the order of the samples; a targeted attack has as many for each. Only what the model
+    classifies correctly is attacked, unless the attack says "all". In a transfer the attack sees `source`. `state` is
+    what its prepare step made. `batch_size` and `fixed_batch` (see `CountedModel`) change no random draw; CUDA running
+    out of memory halves the batch. Raises AttackError or ModelError, naming the sample.
     """
     if len(samples) == 0:
         return MEASURED.empty_table()
     like = next(iter([*model.parameters(), *model.buffers()]))
     pixels = images.to(like.device, like.dtype) / (1 if images.is_floating_point() else 255)
     labels, samples = (given.to(like.device, torch.int64) for given in (labels, samples))
-    trial = _Trial(model, case, fixed_batch)
-    with frozen(model), _untouched(model, trial.name):
-        clean = in_batches(
-            lambda part: trial.predict(pixels[part], labels[part], samples[part]), len(samples), batch_size
-        )
-        rows = torch.nonzero(clean["pred"] == labels.cpu())[:, 0]
-        own = [given[rows.to(like.device)] for given in (pixels, labels, samples)]
-        found = in_batches(lambda part: trial.attack(*(given[part] for given in own)), len(rows), batch_size)
-    return _table(case, samples.cpu(), labels.cpu(), clean, rows, found)
+    given = Given(pixels, labels, samples, None)
+    trial = _Trial(model, case, source or model, state, fixed_batch)
+    with ExitStack() as stack:
+        for module in {model, source or model}:
+            stack.enter_context(frozen(module))
+            stack.enter_context(intact(module, case.attack.name))
+        clean = in_batches(lambda part: trial.predict(given.at(part), f"{case.cell.id}/clean"), len(given), batch_size)
+        rows, targets = _pairs(case.attack, labels, trial.num_classes)
+        pairs = Given(pixels[rows], labels[rows], samples[rows], targets)
+        chosen = _chosen(case.attack, pairs, clean["pred"].to(like.device)[rows])
+        found = trial.run(pairs.at(chosen), batch_size)
+    wanted = None if targets is None else targets.cpu()
+    return rows_of(case, samples.cpu(), labels.cpu(), clean, rows.cpu(), wanted, chosen.cpu(), found)
 
 
 def in_batches(work: Callable[[slice], Columns], count: int, batch_size: int) -> Columns:
@@ -86,151 +112,189 @@ def in_batches(work: Callable[[slice], Columns], count: int, batch_size: int) ->
     return {name: torch.cat([columns[name] for columns in done]) for name in (done[0] if done else ())}
 
 
-class _Trial:
-    """One model under one attack."""
+def _pairs(attack: Attack, labels: Labels, num_classes: int) -> tuple[Rows, Labels | None]:
+    """A row for each sample and target, in the order of the samples: which sample, and the target."""
+    rows = torch.arange(len(labels), device=labels.device)
+    if attack.targets is None:
+        return rows, None
+    if attack.targets == "all":
+        others = torch.arange(num_classes - 1, device=labels.device).expand(len(labels), -1)
+        targets = others + (others >= labels[:, None])
+    else:
+        beyond = [target for target in attack.targets if target >= num_classes]
+        if beyond:
+            raise AttackError(f"{attack.name} aims at class {beyond[0]}, but there are {num_classes} classes")
+        targets = torch.tensor(attack.targets, device=labels.device).expand(len(labels), -1)
+    return rows.repeat_interleave(targets.shape[1]), targets.flatten()
 
-    def __init__(self, model: nn.Module, case: Case, fixed_batch: int | None) -> None:
+
+def _chosen(attack: Attack, pairs: Given, predicted: Labels) -> Rows:
+    """The pairs that are attacked."""
+    wanted = torch.ones_like(predicted, dtype=torch.bool)
+    if attack.attacked == "correct":
+        wanted &= predicted == pairs.labels
+    if pairs.targets is not None:
+        wanted &= pairs.targets != pairs.labels
+    return torch.nonzero(wanted)[:, 0]
+
+
+class _Trial:
+    """One model under one attack, which looks at `source`."""
+
+    def __init__(
+        self, model: nn.Module, case: Case, source: nn.Module, state: State | None, fixed_batch: int | None
+    ) -> None:
         self.model = model
         self.case = case
-        self.budget = case.attack.budget
-        self.name = case.attack.component.name
+        self.source = source
+        self.state = state
         self.fixed_batch = fixed_batch
+        self.stochastic = is_stochastic(model)
         self.num_classes = 0
 
-    def predict(self, pixels: Images, labels: Labels, samples: Tensor) -> Columns:
-        with torch.no_grad():
-            scores: Scores = scores_of(self.model, pixels, self.fixed_batch)
-            refuse_broken(scores.double().mul(0).sum(1), samples)
-            predicted = scores.argmax(1)
-            confidence = classifier(self.model).log_probabilities(scores).gather(1, predicted[:, None]).exp()[:, 0]
-        self.num_classes = scores.shape[1]
-        return {"pred": predicted, "confidence": confidence, "margin": margins(scores, labels)}
+    def predict(self, given: Given, key: str) -> Columns:
+        """The class that most draws predict (of classes with as many votes the likelier), and what goes with it."""
+        draws = self.case.attack.draws if self.stochastic else 1
+        votes = probabilities = mean = torch.zeros((), dtype=given.pixels.dtype, device=given.pixels.device)
+        streams = Streams(key, given.samples, given.targets)
+        for draw in range(draws):
+            with torch.no_grad():
+                noise = Noise(streams, torch.full_like(given.samples, draw)) if self.stochastic else None
+                scores = scores_of(self.model, given.pixels, self.fixed_batch, noise)
+                refuse_broken(scores.double().mul(0).sum(1), given.samples)
+                self.num_classes = scores.shape[1]
+                votes = votes + nn.functional.one_hot(scores.argmax(1), self.num_classes)
+                probabilities = probabilities + classifier(self.model).log_probabilities(scores).exp() / draws
+                mean = mean + scores / draws
+        predicted = (votes + probabilities / 2).argmax(1)
+        confidence = probabilities.gather(1, predicted[:, None])[:, 0]
+        return {"pred": predicted, "confidence": confidence, "margin": margins(mean, given.labels)}
 
-    def attack(self, pixels: Images, labels: Labels, samples: Tensor) -> Columns:
+    def run(self, given: Given, batch_size: int) -> Columns:
+        """Attack every row; each further member of a cascade attacks those that withstood."""
+        members = self.case.attack.chain
+        found = in_batches(lambda part: self.attack(0, given.at(part)), len(given), batch_size)
+        if not found or len(members) == 1:
+            return found
+        found["member"] = found["success"].long()
+        for number in range(1, len(members)):
+            left = torch.nonzero(~found["success"])[:, 0]
+            survivors = given.at(left.to(given.samples.device))
+            again = in_batches(lambda part, n=number, s=survivors: self.attack(n, s.at(part)), len(left), batch_size)  # type: ignore[misc]
+            if again:
+                _take(found, left, again, number + 1)
+        return found
+
+    def attack(self, number: int, given: Given) -> Columns:
+        """One member's attack on some rows, judged."""
+        member = self.case.attack.chain[number]
+        key = f"{self.case.id}/{number}" if number else self.case.id
+        streams = Streams(key, given.samples, given.targets)
         counted = CountedModel(
-            self.model, samples, self.budget, num_classes=self.num_classes, fixed_batch=self.fixed_batch
+            self.source,
+            given.samples,
+            member.budget,
+            num_classes=self.num_classes,
+            targets=given.targets,
+            eot=member.eot,
+            noise=streams,
+            fixed_batch=self.fixed_batch,
         )
-        inputs = counted.inputs(pixels)
+        inputs = counted.inputs(given.pixels)
         started = time.perf_counter()
-        returned, steps = self._call(counted, inputs, labels, samples)
-        arrived = self._arrived(returned, steps, inputs, samples)
+        returned, steps = self._call(member, counted, inputs, given.labels, streams)
+        arrived = _arrived(member.component.name, returned, steps, inputs, given.samples)
         seconds = time.perf_counter() - started
         returned = torch.where(rowwise(arrived, inputs), returned.detach(), inputs)
-        images = self._inside(returned, inputs, samples, counted)
+        images, within = _inside(member, returned, inputs, given.samples, counted)
+        judged = self.predict(Given(counted.pixels(images), given.labels, given.samples, given.targets), f"{key}/judge")
+        aim = judged["pred"] != given.labels if given.targets is None else judged["pred"] == given.targets
         return {
-            **self.predict(counted.pixels(images), labels, samples),
-            **distances(images, inputs),
+            **judged,
+            **distances(images, inputs, counted.centre),
             "arrived": arrived,
+            "success": arrived & within & aim,
             "steps": steps,
             "forwards": counted.forwards,
             "backwards": counted.backwards,
             "seconds": torch.full(steps.shape, seconds / len(steps), dtype=torch.float64),
         }
 
-    def _call(self, model: CountedModel, inputs: Images, labels: Labels, samples: Tensor) -> tuple[Images, Steps]:
-        component = self.case.attack.component
-        function = registry.load("attack", component.name)
+    def _call(
+        self, member: Attack, model: CountedModel, inputs: Images, labels: Labels, streams: Streams
+    ) -> tuple[Images, Steps]:
+        name = member.component.name
+        function = registry.load("attack", name)
         given = inputs.clone(), labels.clone()
+        prepared = () if self.state is None else (self.state,)
         try:
             with torch.enable_grad():
                 returned, steps = function(
-                    model, *given, self.budget, Streams(self.case.id, samples), **component.parameters
+                    model, *given, member.budget, streams, *prepared, **member.component.parameters
                 )
         except Exception:
             model.check()  # scores that are not finite are the likelier cause of whatever went wrong
             raise
         model.check()
         if not (torch.equal(given[0], inputs) and torch.equal(given[1], labels)):
-            raise AttackError(f"{self.name} changed the images or labels it was given (first sample {samples[0]})")
+            raise AttackError(f"{name} changed the images or labels it was given (first sample {streams.samples[0]})")
         return returned, steps
 
-    def _arrived(self, returned: Images, steps: Steps, inputs: Images, samples: Tensor) -> Tensor:
-        """Whether an image came back, (n,). Raises AttackError where shape, type or values are none of an image."""
-        for what, got, due in (("images", returned, inputs), ("steps", steps, samples)):
-            if _kind(got) != _kind(due):
-                raise AttackError(
-                    f"{self.name} returned {what} {_kind(got)} instead of {_kind(due)} (first sample {samples[0]})"
-                )
-        absent = returned.isnan().flatten(1).all(1)
-        torn = ~returned.isfinite().flatten(1).all(1) & ~absent
-        if bool(torn.any()):
-            raise AttackError(f"{self.name} returned values that are not finite for sample {samples[torn][0]}")
-        return ~absent
 
-    def _inside(self, images: Images, clean: Images, samples: Tensor, model: CountedModel) -> Images:
-        """The images, clipped exactly to the box. Raises AttackError beyond rounding of box or budget."""
-        low, high = model.box
-        excess = torch.maximum(low - images, images - high).flatten(1).amax(1)
-        self._refuse(excess, _BOX_ROUNDING, "out of the box by", samples)
-        images = images.clamp(low, high)
-        if self.budget.enforced and self.budget.eps is not None:
-            distance = distances(images, clean)[self.budget.norm]
-            limit = self.budget.eps * (1 + 1e-4) + 1e-6
-            self._refuse(distance, limit, f"over its budget eps = {self.budget.eps}: {self.budget.norm} is", samples)
-        return images
+def _take(found: Columns, rows: Rows, again: Columns, number: int) -> None:
+    """Put a further member's columns in place where it succeeded or nothing had come back; add up what was spent."""
+    better = again["success"] | ~found["arrived"][rows]
+    for name, column in again.items():
+        if name in _SUMMED:
+            found[name][rows] += column
+        else:
+            found[name][rows[better]] = column[better]
+    found["member"][rows[again["success"]]] = number
 
-    def _refuse(self, measured: Tensor, limit: float, what: str, samples: Tensor) -> None:
-        worst = measured.argmax()
-        if bool(measured[worst] > limit):
-            raise AttackError(f"{self.name} on sample {samples[worst]}: {what} {float(measured[worst]):.6g}")
+
+def _arrived(attack: str, returned: Images, steps: Steps, inputs: Images, samples: Tensor) -> Tensor:
+    """Whether an image came back, (n,). Raises AttackError where shape, type or values are none of an image."""
+    for what, got, due in (("images", returned, inputs), ("steps", steps, samples)):
+        if _kind(got) != _kind(due):
+            raise AttackError(
+                f"{attack} returned {what} {_kind(got)} instead of {_kind(due)} (first sample {samples[0]})"
+            )
+    absent = returned.isnan().flatten(1).all(1)
+    torn = ~returned.isfinite().flatten(1).all(1) & ~absent
+    if bool(torn.any()):
+        raise AttackError(f"{attack} returned values that are not finite for sample {samples[torn][0]}")
+    return ~absent
+
+
+def _inside(
+    member: Attack, images: Images, clean: Images, samples: Tensor, model: CountedModel
+) -> tuple[Images, Tensor]:
+    """The images, clipped exactly to the box, and whether they are within eps.
+
+    Raises AttackError beyond rounding of the box, or of a budget that the attack itself has to keep.
+    """
+    name, budget = member.component.name, member.budget
+    low, high = model.box
+    excess = torch.maximum(low - images, images - high).flatten(1).amax(1)
+    _refuse(name, excess, _BOX_ROUNDING, "out of the box by", samples)
+    images = images.clamp(low, high)
+    within = torch.ones_like(samples, dtype=torch.bool)
+    if budget.eps is not None and budget.beyond != "allowed":
+        distance = distances(images, clean)[budget.norm]
+        limit = budget.eps * (1 + 1e-4) + 1e-6
+        if budget.beyond == "error":
+            _refuse(name, distance, limit, f"over its budget eps = {budget.eps}: {budget.norm} is", samples)
+        within = distance <= limit
+    return images, within
+
+
+def _refuse(attack: str, measured: Tensor, limit: float, what: str, samples: Tensor) -> None:
+    worst = measured.argmax()
+    if bool(measured[worst] > limit):
+        raise AttackError(f"{attack} on sample {samples[worst]}: {what} {float(measured[worst]):.6g}")
 
 
 def _kind(thing: object) -> str:
     if not isinstance(thing, Tensor):
         return type(thing).__name__
     return f"{tuple(thing.shape)} {thing.dtype} on {thing.device}"
-
-
-@contextmanager
-def _untouched(model: nn.Module, attack: str) -> Iterator[None]:
-    """Undo whatever an attack changes in a frozen model, and raise AttackError if it changed anything."""
-    before = {name: (tensor, tensor.detach().clone(), tensor.grad) for name, tensor in _tensors(model)}
-    changed: list[str] = []
-    try:
-        yield
-    finally:
-        changed += [f"requires_grad of {name}" for name, tensor in _tensors(model) if tensor.requires_grad]
-        changed += [f"mode of {type(module).__name__}" for module in model.modules() if module.training]
-        for name, (tensor, values, gradient) in before.items():
-            if not torch.equal(tensor, values):
-                changed.append(name)
-                tensor.data.copy_(values)
-            if tensor.grad is not gradient:
-                changed.append(f"gradient of {name}")
-                tensor.grad = gradient
-    if changed:
-        raise AttackError(f"{attack} changed the model: {', '.join(changed[:5])}")
-
-
-def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
-    return [*model.named_parameters(), *model.named_buffers()]
-
-
-def _table(case: Case, samples: Tensor, labels: Labels, clean: Columns, rows: Tensor, found: Columns) -> pa.Table:
-    attacked = torch.zeros(len(samples), dtype=torch.bool).index_fill_(0, rows, 1)
-    arrived = found.pop("arrived", attacked[rows])
-    success = torch.zeros_like(attacked).index_copy_(0, rows, arrived & (found.get("pred", rows) != labels[rows]))
-    known = {
-        "sample": samples,
-        "label": labels,
-        "clean_correct": clean["pred"] == labels,
-        "attacked": attacked,
-        "success": success,
-        **{f"clean_{name}": column for name, column in clean.items()},
-    }
-    columns = {name: pa.array(column.numpy()) for name, column in known.items()}
-    columns["case_id"] = pa.array([case.id] * len(samples))
-    if "seconds" in found:
-        found["seconds"] = found["seconds"].mean().expand(len(rows))
-    for name, column in found.items():
-        kept = torch.ones_like(arrived) if name in _ALWAYS else arrived
-        columns[_NAMES.get(name, name)] = _sparse(column, kept & column.isfinite(), rows, len(samples))
-    absent = pa.nulls(len(samples))
-    return pa.table([columns.get(field.name, absent).cast(field.type) for field in MEASURED], schema=MEASURED)
-
-
-def _sparse(values: Tensor, valid: Tensor, rows: Tensor, count: int) -> pa.Array:
-    """The valid values at their rows, and null elsewhere."""
-    full = torch.zeros(count, dtype=values.dtype).index_copy_(0, rows, values)
-    null = torch.ones(count, dtype=torch.bool).index_copy_(0, rows, ~valid)
-    return pa.array(full.numpy(), mask=null.numpy())

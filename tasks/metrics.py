@@ -7,16 +7,21 @@ nothing of pixels and standardised units. Knows nothing of attacks, shards or ro
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from tasks.config import Budget
+from tasks.noise import Noise, drawing, is_stochastic
+from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, ModelError, Rows, Scores
 
 Box = tuple[Tensor, Tensor]
 """Least and greatest valid values; each broadcasts to images."""
+
+Gradient = Literal["log_odds", "head", "score"]
+"""What an attack climbs: see `CountedModel.ascent`."""
 
 _LOOK_EVERY = 32
 
@@ -50,24 +55,28 @@ def project(images: Images, clean: Images, budget: Budget, box: Box) -> Images:
     return torch.minimum(torch.maximum(images, low), high)
 
 
-def distances(images: Images, clean: Images) -> dict[str, Tensor]:
+def distances(images: Images, clean: Images, centre: Tensor | float = 0.0) -> dict[str, Tensor]:
     """How far `images` are from `clean`, per sample: the distance columns of `tasks.schema.SAMPLES`.
 
-    Computed in float64, returned as float32, (batch,); l0 as int64. `relative_l2` is not finite where the clean
-    image is all zeros.
+    Computed in float64, returned as float32, (batch,); the counts l0 and l0_values as int64. `centre` is the
+    dataset's mean, which broadcasts to images. A relative distance is not finite where what it is relative to is zero.
     """
     delta = (images.double() - clean.double()).abs()
-    flat = delta.flatten(1)
-    l2 = torch.linalg.vector_norm(flat, dim=1)
+    flat, own, centred = delta.flatten(1), clean.double().flatten(1), (clean.double() - centre).flatten(1)
+    l2, linf = torch.linalg.vector_norm(flat, dim=1), flat.amax(1)
     measured = {
         "l1": flat.sum(1),
         "l2": l2,
-        "linf": flat.amax(1),
+        "linf": linf,
         "mse": flat.square().mean(1),
-        "relative_l2": l2 / torch.linalg.vector_norm(clean.double().flatten(1), dim=1),
+        "relative_l2": l2 / torch.linalg.vector_norm(own, dim=1),
+        "relative_linf": linf / own.abs().amax(1),
+        "centred_l2": l2 / torch.linalg.vector_norm(centred, dim=1),
+        "centred_linf": linf / centred.abs().amax(1),
     }
-    changed = (delta > 0).any(1).flatten(1).sum(1)
-    return {"l0": changed, **{name: value.float() for name, value in measured.items()}}
+    changed = delta > 0
+    counts = {"l0": changed.any(1).flatten(1).sum(1), "l0_values": changed.flatten(1).sum(1)}
+    return {**counts, **{name: value.float() for name, value in measured.items()}}
 
 
 def margins(scores: Scores, labels: Labels) -> Tensor:
@@ -75,16 +84,6 @@ def margins(scores: Scores, labels: Labels) -> Tensor:
     own = scores.gather(1, labels[:, None])
     others = scores.scatter(1, labels[:, None], -torch.inf)
     return own[:, 0] - others.amax(1)
-
-
-def fooled(scores: Scores, labels: Labels) -> Tensor:
-    """Whether another class wins by more than rounding can undo, (batch,).
-
-    The same image in a batch of another shape gives scores that differ by a few units in the last place. An attack
-    that ends within them hands the judge an image that fools today and not tomorrow.
-    """
-    rounding = 16 * torch.finfo(scores.dtype).eps * scores.abs().amax(1)
-    return margins(scores, labels) < -rounding
 
 
 def best_other(scores: Scores, labels: Labels) -> Labels:
@@ -108,24 +107,26 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 class _CountBackward(torch.autograd.Function):
-    """The identity on scores; its backward adds one to the count of every row."""
+    """The identity on scores; its backward adds `passes` to the counts of the rows."""
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, counts: Tensor, rows: Tensor) -> Tensor:  # noqa: ANN401 - torch's context
-        ctx.counts, ctx.rows = counts, rows
+    def forward(ctx: Any, scores: Tensor, counts: Tensor, rows: Tensor, passes: Tensor) -> Tensor:  # noqa: ANN401 - torch's
+        ctx.counts, ctx.rows, ctx.passes = counts, rows, passes
         return scores.view_as(scores)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401 - torch's context
-        ctx.counts.index_add_(0, ctx.rows, torch.ones_like(ctx.rows))
-        return gradients[0], None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401 - torch's
+        ctx.counts.index_add_(0, ctx.rows, ctx.passes)
+        return gradients[0], None, None, None
 
 
 class CountedModel:
     """A model that counts its passes sample by sample, for one batch of samples, in the space of a budget.
 
-    `samples` are the dataset's indices of the batch, (n,) int64, for messages. `fixed_batch` runs every pass in
-    chunks of exactly that many rows, padded, so that rounding does not depend on which samples share a batch.
+    `samples` are the dataset's indices of the batch, (n,) int64, for messages. `targets`, (n,) int64, are the classes
+    aimed at, None for an untargeted attack; `margins`, `fooled`, `loss` and `ascent` follow them. A stochastic model's
+    scores are the mean over `eot` draws, which come from `noise`. `fixed_batch` runs every pass in chunks of exactly
+    that many rows, padded, so that rounding does not depend on which samples share a batch.
     `forwards` and `backwards` are (n,) int64 and shared by all views. Assumes a `frozen` model.
     """
 
@@ -136,9 +137,14 @@ class CountedModel:
         budget: Budget,
         *,
         num_classes: int,
+        targets: Labels | None = None,
+        eot: int = 1,
+        noise: Streams | None = None,
         fixed_batch: int | None = None,
     ) -> None:
         self._module = model
+        self._noise = noise if is_stochastic(model) else None
+        self._eot = 1 if self._noise is None else eot
         self._samples = samples
         self._rows = torch.arange(len(samples), device=samples.device)
         self._fixed_batch = fixed_batch
@@ -148,6 +154,7 @@ class CountedModel:
         self.backwards = torch.zeros_like(samples)
         self._broken = torch.zeros(len(samples), device=samples.device)
         self.num_classes = num_classes
+        self.targets = targets
         mean, std = classifier(model).mean, classifier(model).std
         self._mean: Tensor = mean.view(1, -1, 1, 1)
         self._std: Tensor = std.view(1, -1, 1, 1)
@@ -182,24 +189,42 @@ class CountedModel:
         mapped = images * self._std + self._mean
         return mapped + (mapped.detach().clamp(0, 1) - mapped.detach()) if self._budget.box else mapped
 
+    @property
+    def centre(self) -> Tensor:
+        """The dataset's mean in the space of the budget; broadcasts to images."""
+        return self.inputs(self._mean)
+
     def at(self, rows: Rows) -> "CountedModel":
         """The model for some rows of this batch (a row may occur more than once); their passes count for them."""
         view = object.__new__(CountedModel)
-        view.__dict__ = {**self.__dict__, "_rows": self._rows[rows]}
+        targets = None if self.targets is None else self.targets[rows]
+        view.__dict__ = {**self.__dict__, "_rows": self._rows[rows], "targets": targets}
         return view
 
     def __call__(self, images: Images) -> Scores:
         """Scores, (batch, classes). AttackError for a batch of another size, ModelError for non-finite scores."""
         if len(images) != len(self._rows):
             raise AttackError(f"{len(images)} images for a model of {len(self._rows)} rows: use model.at(rows)")
-        scores = scores_of(self._module, self.pixels(images), self._fixed_batch)
-        self.forwards.index_add_(0, self._rows, torch.ones_like(self._rows))
+        scores = self._drawn(images)
+        passes = torch.full_like(self._rows, self._eot)
+        self.forwards.index_add_(0, self._rows, passes)
         # 0 * score is NaN for NaN and infinity: a mark that needs no look at the device.
         self._broken.index_add_(0, self._rows, (scores.detach() * 0).sum(1).float())
         if not scores.is_cuda or next(self._passes) % _LOOK_EVERY == 0:
             self.check()
-        counted: Scores = _CountBackward.apply(scores, self.backwards, self._rows)
+        counted: Scores = _CountBackward.apply(scores, self.backwards, self._rows, passes)
         return counted
+
+    def _drawn(self, images: Images) -> Scores:
+        """The scores, or the mean of those of `eot` draws."""
+        pixels = self.pixels(images)
+        if self._noise is None:
+            return scores_of(self._module, pixels, self._fixed_batch)
+        repeats = torch.arange(self._eot, device=images.device).repeat(len(images))
+        rows = self._rows.repeat_interleave(self._eot)
+        noise = Noise(self._noise.at(rows), self.forwards[rows] + repeats)
+        scores = scores_of(self._module, pixels.repeat_interleave(self._eot, 0), self._fixed_batch, noise)
+        return scores.view(len(images), self._eot, -1).mean(1)
 
     def check(self) -> None:
         """Raise ModelError, naming samples, if any pass so far gave a score that is not finite."""
@@ -210,39 +235,73 @@ class CountedModel:
         found: Tensor = classifier(self._module).log_probabilities(scores)
         return found
 
+    def margins(self, scores: Scores, labels: Labels) -> Tensor:
+        """How far the scores are from the attack's aim, (batch,): negative where it is reached.
+
+        Untargeted: score of the label minus the best other score. Targeted: the best other score minus the target's.
+        """
+        return margins(scores, labels) if self.targets is None else -margins(scores, self.targets)
+
+    def fooled(self, scores: Scores, labels: Labels) -> Tensor:
+        """Whether the attack's aim is reached by more than rounding can undo, (batch,).
+
+        The same image in a batch of another shape gives scores that differ by a few units in the last place. An
+        attack that ends within them hands the judge an image that fools today and not tomorrow.
+        """
+        return self.standing(scores, labels)[1]
+
+    def standing(self, scores: Scores, labels: Labels) -> tuple[Tensor, Tensor]:
+        """`margins` and `fooled`, for the price of one."""
+        found = self.margins(scores, labels)
+        rounding = scores.detach().abs().amax(1).mul_(-16 * torch.finfo(scores.dtype).eps)
+        return found, found < rounding
+
     def loss(self, scores: Scores, labels: Labels) -> Tensor:
-        """Negative log-likelihood of the labels under the head, (batch,), in float64.
+        """What an attack raises, (batch,), in float64: the labels' negative log-likelihood, or the targets' positive.
 
         In float32 a softmax saturates at a score gap of 17 and its gradient vanishes at 104; here at 745.
         """
-        return -self.log_probabilities(scores.double()).gather(1, labels[:, None])[:, 0]
+        classes, sign = (labels, -1) if self.targets is None else (self.targets, 1)
+        return sign * self.log_probabilities(scores.double()).gather(1, classes[:, None])[:, 0]
 
-    def ascent(self, images: Images, labels: Labels) -> tuple[Tensor, Scores]:
+    def ascent(self, images: Images, labels: Labels, of: Gradient = "log_odds") -> tuple[Tensor, Scores]:
         """The direction in which the loss grows fastest at `images`, and the scores there (detached).
 
-        It is the loss's gradient times a positive number of each sample's own: that of the log-odds against the
-        label, which grow with the loss but do not saturate with it. Where the head's own gradient is zero or not
-        finite, the margin's. Costs one forward and one backward.
+        With "log_odds" it is the loss's gradient times a positive number of each sample's own: that of the log-odds
+        against the label (or for the target), which grow with the loss but do not saturate with it. Where the head's
+        own gradient is zero or not finite, the margin's. With "head" it is the loss's own in the model's precision,
+        which is exactly zero where the head is saturated, and with "score" that of nothing but the label's score,
+        downwards (or the target's, upwards). Costs one forward and one backward.
         """
         with torch.enable_grad():
             images = images.detach().requires_grad_()
             scores = self(images)
-        ahead = self._score_gradient(scores.detach(), labels)
+            ahead = self._score_gradient(scores.detach(), labels, of)
         (gradient,) = torch.autograd.grad(scores, images, ahead)
         return gradient, scores.detach()
 
-    def _score_gradient(self, scores: Scores, labels: Labels) -> Tensor:
+    def _score_gradient(self, scores: Scores, labels: Labels, of: Gradient) -> Tensor:
+        """The direction in the scores that makes the direction in the images."""
+        classes, sign = (labels, 1) if self.targets is None else (self.targets, -1)
+        own = classes[:, None]
+        if of != "log_odds":
+            leaf = scores.requires_grad_()
+            rising = leaf if of == "score" else self.log_probabilities(leaf)
+            (gradient,) = torch.autograd.grad(-sign * rising.gather(1, own).sum(), leaf)
+            return gradient
         with torch.enable_grad():
             leaf = scores.double().requires_grad_()
             log_probabilities = self.log_probabilities(leaf)
-            others = log_probabilities.scatter(1, labels[:, None], -torch.inf).logsumexp(1)
-            odds = others - log_probabilities.gather(1, labels[:, None])[:, 0]
-            (gradient,) = torch.autograd.grad(odds.sum(), leaf)
+        # The gradient of the log-odds in the log-probabilities, written out: autograd takes twice as long over it.
+        shares = log_probabilities.detach().scatter(1, own, -torch.inf).softmax(1).scatter_(1, own, -1.0)
+        (gradient,) = torch.autograd.grad(log_probabilities, leaf, shares)
         largest = gradient.abs().amax(1, keepdim=True)
-        usable = (largest > 0) & largest.isfinite()
-        margin = torch.zeros_like(gradient).scatter_(1, best_other(scores, labels)[:, None], 1.0)
-        margin.scatter_(1, labels[:, None], -1.0)
-        return torch.where(usable, gradient / largest, margin).to(scores.dtype)
+        gradient = gradient.div_(sign * largest)
+        usable = (largest > 0) & (largest < torch.inf)
+        if scores.is_cuda or not bool(usable.all()):
+            margin = torch.zeros_like(gradient).scatter_(1, best_other(scores, classes)[:, None], float(sign))
+            gradient = torch.where(usable, gradient, margin.scatter_(1, own, float(-sign)))
+        return gradient.to(scores.dtype)
 
 
 def classifier(model: nn.Module) -> Any:  # noqa: ANN401 - any module with these three members will do
@@ -253,15 +312,20 @@ def classifier(model: nn.Module) -> Any:  # noqa: ANN401 - any module with these
     return model
 
 
-def scores_of(model: nn.Module, pixels: Images, fixed_batch: int | None) -> Scores:
+def scores_of(model: nn.Module, pixels: Images, fixed_batch: int | None, noise: Noise | None = None) -> Scores:
     """The model's scores, in padded chunks of exactly `fixed_batch` rows if given. ModelError on a wrong shape."""
     scores: Scores
     if fixed_batch is None:
-        scores = model(pixels)
+        with drawing(noise):
+            scores = model(pixels)
     else:
-        padding = pixels[:1].expand(-len(pixels) % fixed_batch, *pixels.shape[1:])
-        chunks = torch.cat([pixels, padding]).view(-1, fixed_batch, *pixels.shape[1:])
-        scores = torch.cat([model(chunk) for chunk in chunks])[: len(pixels)]
+        rows = torch.arange(len(pixels) + -len(pixels) % fixed_batch, device=pixels.device)
+        rows = torch.where(rows < len(pixels), rows, 0).view(-1, fixed_batch)
+        chunks = []
+        for chunk in rows:
+            with drawing(noise.at(chunk) if noise else None):
+                chunks.append(model(pixels[chunk]))
+        scores = torch.cat(chunks)[: len(pixels)]
     if scores.dim() != 2 or len(scores) != len(pixels):
         raise ModelError(f"scores of shape {tuple(scores.shape)} for {len(pixels)} images; (batch, classes) was due")
     return scores

@@ -59,7 +59,8 @@ class Parameter:
 class Description:
     """What is known of a component from its source alone.
 
-    `facts` are the other keywords of its decorator, such as an attack's `norms`.
+    `facts` are the other keywords of its decorator, such as an attack's `norms`. An `open` one ends with
+    `**parameters` and takes any further ones.
     """
 
     kind: str
@@ -71,14 +72,18 @@ class Description:
     parameters: Mapping[str, Parameter]
     facts: Mapping[str, Any]
     origin: str
+    open: bool = False
 
 
 def component(kind: str, *, version: int, paper: str = "", **facts: object) -> Callable[[F], F]:
     """Declare the decorated function a component. Bump `version` when its numbers change.
 
-    Facts of an attack: `norms` (tuple of norm names; the first is the default), `budget` ("eps" needs an eps,
-    "minimal" takes none), `knowledge` ("white-box", "score", "decision" or "none"), and `leaves_budget`
-    ({parameter: value} under which the published procedure is known to leave its ball).
+    Facts of an attack: `norms` (tuple of norm names; the first is the default), `budget` ("eps" needs an eps;
+    "minimal" looks for the nearest adversarial point, and an eps only says how near is success; "either" is the one
+    or the other), `knowledge` ("white-box", "score", "decision" or "none"), `targeting` (tuple of "untargeted" and
+    "targeted"; the first is the default), `leaves_budget` ({parameter: value} under which the published procedure is
+    known to leave its ball), and `prepared` (true where the file has a function `prepare`, of the same parameters).
+    Of a part of a cell: `stochastic` (true where the model draws numbers when it evaluates).
     """
 
     def declare(function: F) -> F:
@@ -126,6 +131,12 @@ def load(kind: str, name: str) -> Callable[..., Any]:
     return typing.cast("Callable[..., Any]", loaded)
 
 
+def load_prepare(name: str) -> Callable[..., Any]:
+    """Import the `prepare` function that stands beside an attack."""
+    module = importlib.import_module(load("attack", name).__module__)
+    return typing.cast("Callable[..., Any]", module.prepare)
+
+
 def _locate(kind: str, name: str) -> tuple[str, str]:
     if kind == "training":
         return "tasks.training", name
@@ -170,6 +181,7 @@ def _describe(kind: str, name: str, node: ast.FunctionDef, origin: str) -> Descr
         parameters=_parameters(node, origin),
         facts=facts,
         origin=origin,
+        open=node.args.kwarg is not None,
     )
 
 

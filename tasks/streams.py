@@ -24,6 +24,8 @@ _ORDER_KEY = (0x6F726465, 0x72000001)
 """Never to change: it is the order in which every split is sampled."""
 
 Words = tuple[Tensor, Tensor, Tensor, Tensor]
+Step = int | range | Tensor
+"""A step, several steps drawn at once, or a step for each row, (n,) int64."""
 
 
 def philox(counter: Words, key: tuple[int, int]) -> Words:
@@ -70,10 +72,11 @@ class Streams:
         targets = None if self.targets is None else self.targets[rows]
         return Streams(self.key, self.samples[rows], targets)
 
-    def uniform(self, purpose: str, step: int | range, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    def uniform(self, purpose: str, step: Step, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Numbers in [0, 1): (n, *shape), or (steps, n, *shape) for a range of steps drawn at once.
 
-        A range gives exactly what its steps give one by one. Multiples of 2^-24 in float32, of 2^-32 in float64.
+        Steps drawn at once, or one for each row, give exactly what they give one by one. Multiples of
+        2^-24 in float32, of 2^-32 in float64.
         """
         words = self._words(purpose, step, math.prod(shape))
         drawn = torch.empty(*words[0].shape[:2], 4, words[0].shape[2], dtype=dtype, device=self.samples.device)
@@ -82,7 +85,7 @@ class Streams:
             drawn[:, :, place] = word if dtype == torch.float64 else word >> 8
         return self._shaped(drawn.mul_(_UNIT if dtype == torch.float64 else 2.0**-24), step, shape)
 
-    def normal(self, purpose: str, step: int | range, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    def normal(self, purpose: str, step: Step, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Standard normal numbers by Box and Muller: (n, *shape), or (steps, n, *shape) for a range of steps."""
         words = self._words(purpose, step, math.prod(shape))
         drawn = torch.empty(*words[0].shape[:2], 4, words[0].shape[2], dtype=dtype, device=self.samples.device)
@@ -93,21 +96,28 @@ class Streams:
             torch.mul(radius, angle.sin_(), out=drawn[:, :, place + 1])
         return self._shaped(drawn, step, shape)
 
-    def _words(self, purpose: str, step: int | range, size: int) -> Words:
+    def _words(self, purpose: str, step: Step, size: int) -> Words:
         """Counter words (block, step, sample, target + 1) on a grid of (steps, n, blocks)."""
         device = self.samples.device
-        steps = step if isinstance(step, range) else range(step, step + 1)
         blocks = torch.arange(-(-size // 4), device=device).view(1, 1, -1)
-        counted = torch.arange(steps.start, steps.stop, steps.step, device=device).view(-1, 1, 1)
+        counted = _counted(step, device)
         targets = torch.zeros_like(self.samples) if self.targets is None else self.targets + 1
         digest = hashlib.sha256(f"{self.key}/{purpose}".encode()).digest()
         key = int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")
         return philox((blocks, counted, self.samples.view(1, -1, 1), targets.view(1, -1, 1)), key)
 
-    def _shaped(self, drawn: Tensor, step: int | range, shape: tuple[int, ...]) -> Tensor:
+    def _shaped(self, drawn: Tensor, step: Step, shape: tuple[int, ...]) -> Tensor:
         flat = drawn.flatten(2)[:, :, : math.prod(shape)]
         leading = (len(step), len(self)) if isinstance(step, range) else (len(self),)
         return flat.reshape(*leading, *shape)
+
+
+def _counted(step: Step, device: torch.device) -> Tensor:
+    """The counter words of steps, (steps, 1 or n, 1)."""
+    if isinstance(step, Tensor):
+        return step.view(1, -1, 1)
+    steps = step if isinstance(step, range) else range(step, step + 1)
+    return torch.arange(steps.start, steps.stop, steps.step, device=device).view(-1, 1, 1)
 
 
 def sample_order(count: int, order: Literal["shuffled", "natural"]) -> Tensor:

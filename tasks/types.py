@@ -54,6 +54,18 @@ class Split:
         return len(self.class_names)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What the `prepare` step of an attack made, once for all samples.
+
+    `state`: the tensors that the attack is given, kept as safetensors. `facts`: numbers for the reader, such as the
+    fooling rate on the images it was made from.
+    """
+
+    state: dict[str, Tensor]
+    facts: dict[str, float]
+
+
 class TaskError(Exception):
     """A task cannot be done, for a reason that its user can understand: the message says what and where."""
 

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from tasks import noise as noise_source
 from tasks import registry
 from tasks.config import Attack, Budget, Case, Cell, Component
 from tasks.judge import attack_samples
@@ -62,6 +63,25 @@ class Quadratic(Toy):
         return torch.stack([torch.full_like(distance, self.radius**2), distance], dim=1)
 
 
+class Wavering(Toy):
+    """Two classes; each draw adds noise to the first score."""
+
+    stochastic = True
+
+    def __init__(self, spread: float) -> None:
+        super().__init__(nn.Sequential(nn.Flatten(), nn.Linear(36, 2)))
+        with torch.no_grad():
+            self.body[1].weight.copy_(torch.randn(2, 36, generator=seeded(2)))
+            self.body[1].bias.copy_(-self.body[1].weight.sum(1) / 2)
+        self.spread = spread
+        self.double()
+
+    def forward(self, images):
+        scores = super().forward(images)
+        drawn = noise_source.normal(scores[:, :1])
+        return scores + self.spread * torch.cat([drawn, torch.zeros_like(drawn)], 1)
+
+
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -70,23 +90,32 @@ def pixels(count, shape=SHAPE, seed=5, dtype=torch.float64):
     return torch.rand(count, *shape, generator=seeded(seed), dtype=torch.float64).to(dtype)
 
 
-def case(name: str, budget: Budget, **parameters) -> Case:
+HARNESS = ("targets", "eot", "draws", "attacked", "then")
+"""What the harness itself can be told of an attack."""
+
+
+def case(name: str, budget: Budget, **options) -> Case:
+    own = {key: options[key] for key in HARNESS if key in options}
+    parameters = {key: value for key, value in options.items() if key not in HARNESS}
     described = registry.describe("attack", name).parameters
     full = {key: parameter.default for key, parameter in described.items()} | parameters
     part = {kind: Component(kind, "toy", 1) for kind in ("dataset", "architecture", "activation", "head", "defense")}
     cell = Cell(**part, training=Component("training", "toy", 1), seed=0)
-    return Case(cell, Attack(Component("attack", name, 1, full), budget))
+    return Case(cell, Attack(Component("attack", name, 1, full), budget, **own))
 
 
-def attacked(model, name, budget, images, labels=None, samples=None, batch_size=64, fixed_batch=None, **parameters):
+def attacked(
+    model, name, budget, images, labels=None, samples=None, batch_size=64, fixed_batch=None,
+    source=None, state=None, **options,
+):  # fmt: skip
     """The judge's rows, as a list of dictionaries."""
     if labels is None:
         with torch.no_grad():
             labels = model(images.to(model.mean.dtype)).argmax(1)
     samples = torch.arange(len(images)) + 100 if samples is None else samples
-    one = case(name, budget, **parameters)
-    table = attack_samples(model, one, images, labels, samples, batch_size=batch_size, fixed_batch=fixed_batch)
-    return table.to_pylist()
+    one = case(name, budget, **options)
+    how = {"batch_size": batch_size, "fixed_batch": fixed_batch, "source": source, "state": state}
+    return attack_samples(model, one, images, labels, samples, **how).to_pylist()
 
 
 def steps_of(labels):
@@ -182,4 +211,10 @@ def counted(model, images, labels, budget, streams):
 @component("attack", version=1, norms=("linf",), budget="eps", knowledge="white-box")
 def miscounted(model, images, labels, budget, streams):
     model(images[:1])
+    return images, steps_of(labels)
+
+
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="none")
+def gambler(model, images, labels, budget, streams):
+    torch.rand(1)
     return images, steps_of(labels)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tasks.registry import component
+from tasks.types import Prepared
 
 
 @component("attack", version=1, norms=("linf",), budget="eps", knowledge="none")
@@ -67,3 +68,20 @@ def nan_when_evaluated(shape, activation):
 def cannot_be_built(shape, activation):
     """Raises."""
     raise ValueError("this architecture cannot be built")
+
+
+def prepare(model, images, labels, budget, streams, *, fit_split="train", fit_samples=None, how=""):
+    """The mean image of the set, and how many there are; `how` may break it."""
+    if how == "raises":
+        raise ValueError("this prepare step always raises")
+    gradient, _ = model.ascent(images, labels)
+    return Prepared({"direction": gradient.mean(0).sign()}, {"brightness": float(images.mean())})
+
+
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="white-box", prepared=True)
+def stamp(
+    model, images, labels, budget, streams, state, *,
+    fit_split: str = "train", fit_samples: int | None = None, how: str = "",
+):  # fmt: skip
+    """Adds one direction, made beforehand, to every image."""
+    return (images + budget.eps * state["direction"]).clamp(0, 1), torch.ones_like(labels)

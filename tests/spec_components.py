@@ -49,3 +49,30 @@ def clash(model, images, labels, budget, streams, *, eps: float = 1.0):
 @component("attack", version=1, norms=("l2",), budget="minimal")
 def wrong_default(model, images, labels, budget, streams, *, steps: Count = 0):
     """Its default is not of its own type."""
+
+
+@component(
+    "attack", version=1, norms=("linf",), budget="eps", knowledge="white-box", targeting=("untargeted", "targeted")
+)
+def aim(model, images, labels, budget, streams, *, steps: Count = 10):
+    """Can be targeted, and uses gradients."""
+
+
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="none", targeting=("targeted",))
+def only_aim(model, images, labels, budget, streams):
+    """Only targeted."""
+
+
+@component("attack", version=1, norms=("linf", "l2"), budget="either", targeting=("untargeted",))
+def anything(model, images, labels, budget, streams, *, attack: str, **parameters):
+    """Takes parameters it does not declare."""
+
+
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="white-box", prepared=True)
+def ready(model, images, labels, budget, streams, state, *, fit_split: str = "train", fit_samples: int | None = None):
+    """Has a prepare step."""
+
+
+@component("defense", version=1, stochastic=True)
+def wavers():
+    """Its model draws numbers when it evaluates."""

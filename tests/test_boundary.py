@@ -6,11 +6,63 @@ from attack_toys import Toy, attacked, conv_net, linear, pixels, seeded
 from test_deepfool import nearest
 from torch import nn
 
-from tasks.attacks.boundary import _exponent, _Window
+from tasks.attacks._boundary_noise import directions, smoother
+from tasks.attacks.boundary import _RULES, _begin, _exponent, _propose, _Window
 from tasks.config import Budget
+from tasks.streams import Streams
 
 MINIMAL = Budget("l2", None)
 SMALL = (1, 3, 3)
+
+
+def test_half_the_resolution_ends_closer_where_the_model_sees_smooth_patterns_only():
+    net = nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), linear(3, shape=(1, 4, 4)).body[1])
+    images = 0.4 + 0.2 * pixels(12, (1, 16, 16))
+    options = {"steps": 400, "spherical_step": 0.1, "source_step": 0.1}
+    smooth, fine = (
+        attacked(Toy(net).double(), "boundary", MINIMAL, images, **options, variant=variant)
+        for variant in ("corrected", "published")
+    )
+    assert sum(row["l2"] for row in smooth) < 0.8 * sum(row["l2"] for row in fine)
+
+
+def test_smoothed_noise_is_what_bilinear_interpolation_gives():
+    images = pixels(3, (2, 7, 10))
+    streams = Streams("key", torch.arange(3))
+    for grain in (1, 2, 3):
+        for step, noise in directions(streams, range(4, 6), images, smoother(images, grain)):
+            drawn = streams.normal("direction", step, (2, -(-7 // grain), -(-10 // grain)), images.dtype)
+            assert torch.allclose(noise, nn.functional.interpolate(drawn, size=(7, 10), mode="bilinear"))
+
+
+def test_a_proposal_lies_on_the_sphere_and_then_a_source_step_closer():
+    images, ends = pixels(8), pixels(8, seed=9)
+    walk = _begin(ends, images, torch.zeros(8, dtype=torch.int64), _RULES["corrected"], 0.2, 0.1)
+    noise = Streams("key", torch.arange(8)).normal("direction", 0, (1, 6, 6), images.dtype)
+    free = torch.full((1, 1, 6, 6), torch.inf, dtype=images.dtype)
+    around, proposed, distance = _propose(walk, noise.clone(), (-free, free))
+    before = (ends - images).flatten(1)
+    across = (around - images).flatten(1)
+    assert torch.allclose(across.norm(dim=1), before.norm(dim=1))
+    cosine = (across * before).sum(1) / before.norm(dim=1) ** 2
+    assert torch.allclose(cosine, torch.full_like(cosine, (1 + 0.2**2) ** -0.5))
+    tangent = noise.flatten(1) - before * ((noise.flatten(1) * before).sum(1) / before.norm(dim=1) ** 2)[:, None]
+    moved = across - before * cosine[:, None]
+    assert torch.allclose(moved / moved.norm(dim=1)[:, None], tangent / tangent.norm(dim=1)[:, None])
+    assert torch.allclose(distance, 0.9 * before.norm(dim=1))
+    assert torch.allclose((proposed - images).flatten(1).norm(dim=1), distance)
+
+
+def test_an_image_that_fools_as_it_is_comes_back_after_one_look():
+    model, images = conv_net(), pixels(6)
+    labels = (model(images).argmax(1) + torch.tensor([0, 1, 0, 2, 1, 0])) % 4
+    rows = attacked(model, "boundary", MINIMAL, images, labels, steps=30, attacked="all")
+    for row in rows:
+        if row["clean_correct"]:
+            assert row["forwards"] > 30
+        else:
+            assert row["adv_pred"] != row["label"]
+            assert (row["l2"], row["steps"], row["forwards"]) == (0.0, 0, 1)
 
 
 @pytest.mark.parametrize("variant", ["corrected", "published"])
@@ -69,7 +121,7 @@ def test_without_a_start_nothing_comes_back_for_that_sample():
     rows = attacked(model, "boundary", MINIMAL, pixels(5), steps=20, variant="published", init_tries=3)
     for row in rows:
         assert (row["attacked"], row["success"], row["l2"], row["adv_pred"]) == (True, False, None, None)
-        assert (row["steps"], row["forwards"]) == (0, 3)
+        assert (row["steps"], row["forwards"]) == (0, 1 + 3)
 
 
 def test_more_steps_never_end_further_away():

@@ -107,7 +107,8 @@ def test_a_dataset_declares_the_size_of_its_test_split(name, real):
 
 
 def test_every_built_in_dataset_declares_its_samples():
-    assert all(describe("dataset", name).facts["samples"] > 0 for name in names("dataset"))
+    own = set(names("dataset")) - {"parquet"}  # whose size is that of the user's files
+    assert all(describe("dataset", name).facts["samples"] > 0 for name in own)
 
 
 def test_missing_files_are_named_with_their_folder_and_the_flag_that_fetches_them(tmp_path):

@@ -124,6 +124,8 @@ def test_the_axes_of_a_case_say_what_is_not_the_default(tmp_path):
         "box": False,
         "cell_label": "spec_components:fifty / spec_components:net(hidden=[4, 4]) / relu / softmax / natural"
         " / epochs=3 / seed 0",
+        "source": None,
+        "source_cell_id": None,
         "attack_label": "spec_components:nudge(eps=8/255, norm=l2, space=standardised, box=false, rule=raw)",
     }
 
@@ -149,7 +151,8 @@ def test_the_axes_are_columns_of_the_wanted_table(tmp_path):
     (cell,) = cells(load(tmp_path, f"cells: [{{{FIFTY}}}]"))
     assert [name for name in WANTED.names if name in axes(cell)] == [
         *("dataset", "architecture", "activation", "head", "defense", "seed"),
-        *("attack", "norm", "eps", "eps_label", "space", "box", "cell_label", "attack_label"),
+        *("attack", "norm", "eps", "eps_label", "space", "box", "source", "source_cell_id"),
+        *("cell_label", "attack_label"),
     ]
     assert set(axes(cell)) <= set(WANTED.names)
 

@@ -154,7 +154,7 @@ def test_an_image_over_the_budget_is_refused_with_its_distance():
 
 def test_a_published_procedure_may_leave_its_ball_and_is_measured():
     far = round(1 - float(pixels(3)[2, 0, 3, 3]))
-    row = run("over", Budget("linf", 0.1, enforced=False), by=0.0, pixel=float(far))[2]
+    row = run("over", Budget("linf", 0.1, beyond="allowed"), by=0.0, pixel=float(far))[2]
     assert row["linf"] == pytest.approx(abs(far - float(pixels(3)[2, 0, 3, 3])), rel=1e-6)
 
 

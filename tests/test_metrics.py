@@ -8,7 +8,7 @@ from attack_toys import Toy, conv_net, linear, pixels
 from torch import nn
 
 from tasks.config import Budget
-from tasks.metrics import CountedModel, distances, fooled, frozen, margins, project, radius, scores_of
+from tasks.metrics import CountedModel, distances, frozen, margins, project, radius, scores_of
 from tasks.types import AttackError, ModelError
 
 LINF, L2 = Budget("linf", 0.1), Budget("l2", 0.5)
@@ -25,8 +25,25 @@ def test_distances_are_those_of_a_hand_made_pair():
     other = clean.clone()
     other[0, 0, 0, 0], other[0, 1, 0, 0], other[0, 0, 0, 2] = 3.0, -1.0, 4.0
     measured = {name: float(value) for name, value in distances(other, clean).items()}
-    due = {"l0": 2, "l1": 6, "l2": math.sqrt(14), "linf": 3, "mse": 14 / 6, "relative_l2": math.sqrt(14) / 2}
+    due = {
+        "l0": 2,
+        "l0_values": 3,
+        "l1": 6,
+        "l2": math.sqrt(14),
+        "linf": 3,
+        "mse": 14 / 6,
+        "relative_l2": math.sqrt(14) / 2,
+    }
+    due |= {"relative_linf": 1.5, "centred_l2": math.sqrt(14) / 2, "centred_linf": 1.5}
     assert measured == pytest.approx(due, rel=1e-6)
+
+
+def test_centred_distances_are_relative_to_the_image_minus_the_mean():
+    clean = torch.full((1, 2, 1, 2), 0.5)
+    mean = torch.tensor([0.25, 0.5]).view(1, 2, 1, 1)
+    found = distances(clean + 0.1, clean, mean)
+    assert float(found["centred_l2"]) == pytest.approx(0.2 / math.sqrt(2 * 0.25**2), rel=1e-5)
+    assert float(found["centred_linf"]) == pytest.approx(0.1 / 0.25, rel=1e-5)
 
 
 def test_distances_are_summed_in_double_precision():
@@ -41,7 +58,8 @@ def test_a_margin_is_the_label_against_the_best_other_score():
 
 def test_a_margin_within_rounding_does_not_count_as_fooled():
     scores = torch.tensor([[10.0, 10.000001], [10.0, 10.001], [10.0, 9.0]])
-    assert fooled(scores, torch.zeros(3, dtype=torch.int64)).tolist() == [False, True, False]
+    model, labels = counted(linear(), 3), torch.zeros(3, dtype=torch.int64)
+    assert model.fooled(scores, labels).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("budget", [LINF, L2])

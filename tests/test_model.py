@@ -47,13 +47,14 @@ def test_what_is_read_from_the_source_is_what_python_sees(kind, name):
     function = load(kind, name)
     hints = typing.get_type_hints(function, include_extras=True)
     keywords = {
-        parameter.name: (hints[parameter.name], parameter.default)
+        parameter.name: (hints[parameter.name], REQUIRED if parameter.default is parameter.empty else parameter.default)
         for parameter in inspect.signature(function).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
     described = describe(kind, name)
     assert {key: (found.type, found.default) for key, found in described.parameters.items()} == keywords
-    assert all(found.default is not REQUIRED for found in described.parameters.values())
+    needed = [key for key, found in described.parameters.items() if found.default is REQUIRED]
+    assert needed == (["folder"] if name == "parquet" else [])
     assert function.component == {
         "kind": kind,
         "version": described.version,

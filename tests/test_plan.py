@@ -17,9 +17,16 @@ ONE, TWO = cell(1), cell(2)
 WEAK, STRONG, OTHER = case(ONE, 0.1), case(ONE, 0.3), case(TWO, 0.1)
 
 
-def plan(stored, trained=(), size=100, samples=250):
+def plan(stored, trained=(), size=100, samples=250, unprepared=()):
     wanted = [Wanted(c, samples, "") for c in (WEAK, STRONG, OTHER)]
-    return make_plan(wanted, [ONE, TWO], lambda c: stored.get(c.id, []), lambda c: c in trained, size)
+    return make_plan(
+        wanted,
+        [ONE, TWO],
+        lambda c: stored.get(c.id, []),
+        lambda c: c in trained,
+        lambda c: c.id not in unprepared,
+        size,
+    )
 
 
 def test_an_empty_store_lacks_every_cell_and_every_sample():
@@ -57,3 +64,13 @@ def test_more_stored_than_wanted_is_complete_and_counts_only_what_is_wanted():
     made = plan(stored, trained=[ONE, TWO])
     assert made.complete
     assert made.samples_stored == made.samples_wanted == 750
+
+
+def test_cases_that_share_what_is_prepared_ask_for_it_once():
+    transferred = Case(TWO, STRONG.attack, source=ONE)
+    wanted = [Wanted(c, 10, "") for c in (STRONG, transferred, OTHER)]
+    made = make_plan(wanted, [ONE, TWO], lambda _: [], lambda _: True, lambda c: c.attack != STRONG.attack, 10)
+    assert made.attacks_to_prepare == 1
+    assert STRONG.prepared_id == transferred.prepared_id
+    assert STRONG.id != transferred.id
+    assert plan({STRONG.id: [Range(0, 250)]}, unprepared=[STRONG.id]).attacks_to_prepare == 0

@@ -70,20 +70,20 @@ def test_the_budget_is_read_from_the_attack_and_the_spec(tmp_path):
     rest = "attacks: [{'spec_components:nudge': {eps: 1, norm: l2, space: standardised, box: false, samples: 7}}]"
     (wanted,) = spec_of(tmp_path, rest).blocks[0].attacks
     budget = wanted.attack.budget
-    assert (budget.norm, budget.space, budget.box, budget.enforced, wanted.samples) == (
+    assert (budget.norm, budget.space, budget.box, budget.beyond, wanted.samples) == (
         "l2",
         "standardised",
         False,
-        True,
+        "error",
         7,
     )
     budget = attack_of(spec_of(tmp_path, "attacks: ['spec_components:walk']")).budget
     assert (budget.norm, budget.eps, budget.box) == ("l2", None, True)
 
 
-def test_a_procedure_known_to_leave_its_ball_is_not_enforced(tmp_path):
+def test_a_procedure_known_to_leave_its_ball_is_allowed_to(tmp_path):
     rest = "attacks: [{'spec_components:nudge': {eps: 1, rule: raw}}]"
-    assert not attack_of(spec_of(tmp_path, rest)).budget.enforced
+    assert attack_of(spec_of(tmp_path, rest)).budget.beyond == "allowed"
 
 
 def test_each_varies_parameters_as_a_product_and_a_list_is_a_value(tmp_path):
@@ -147,7 +147,7 @@ def test_an_eps_that_is_no_positive_number_is_refused(tmp_path, eps):
     ("attack", "key", "says"),
     [
         ("spec_components:nudge", ".eps", "needs an eps, such as 8/255"),
-        ("{'spec_components:walk': {eps: 1}}", ".eps", "takes no eps: it looks for the nearest adversarial point"),
+        ("{'spec_components:walk': {targets: 1}}", ".targets", "this attack cannot aim at a class"),
         ("{'spec_components:walk': {norm: linf}}", ".norm", "must be 'l2', not 'linf'"),
         ("{'spec_components:walk': {stepz: 1}}", ".stepz", "Did you mean 'steps'?"),
         ("spec_components:needy", ".goal", "needs it"),

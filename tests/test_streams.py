@@ -60,6 +60,15 @@ def test_a_range_of_steps_gives_exactly_what_its_steps_give_one_by_one(kind):
     assert torch.equal(together, torch.stack([drawn(kind, streams, step) for step in range(5, 9)]))
 
 
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+def test_a_step_for_each_row_gives_what_that_step_gives_the_row(kind):
+    streams, steps = Streams("case", torch.arange(4)), torch.tensor([7, 0, 7, 2])
+    together = drawn(kind, streams, steps)
+    assert together.shape == (4, *SHAPE)
+    for row, step in enumerate(steps.tolist()):
+        assert torch.equal(together[row], drawn(kind, streams, step)[row])
+
+
 def test_draws_differ_by_key_purpose_step_sample_and_target():
     samples = torch.arange(2)
     base = Streams("case", samples).uniform("noise", 0, (8,), torch.float64)

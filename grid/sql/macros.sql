@@ -19,3 +19,7 @@ CREATE MACRO overlap(a, b, low, high) AS greatest(0, least(b, high) - greatest(a
 -- The label of an attack without its eps, for a table that has the eps in a column of its own.
 CREATE MACRO without_eps(label, eps) AS
     coalesce(replace(replace(label, '(eps=' || eps || ')', ''), '(eps=' || eps || ', ', '('), label);
+
+-- The label of an attack without its source, for a table that has the source in columns of its own.
+CREATE MACRO without_source(label, source) AS
+    coalesce(replace(replace(label, '(source=' || source || ')', ''), ', source=' || source || ')', ')'), label);

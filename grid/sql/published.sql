@@ -3,19 +3,22 @@
 --     variants `published` and `corrected` measure stands in `as_published` and `corrected`, and any other in
 --     `measured`. Where a variant has two cases of the same axes, each has its own row. Where the variants differ in
 --     `space` or in `box` (yes or no), it names both, that of `published` first.
---     `n` is what a value is over: all samples (accuracies), the attacked (success_rate), the successful (means). It
---     is null where the grid wants no such case, and 0 where nothing is stored yet. `complete`: all the row's cases are.
+--     `n` is what a value is over: all samples (accuracies), the attacked (success_rate, fooling_rate, delta, rho,
+--     steps, seconds), the successful (means, medians), the fooled (confidence_fooled), one fit (fit_*). It is null where the grid wants no such case, and 0 where nothing is stored yet. `complete`: all the row's cases are.
 -- Parameter: $grid, the name of the grid.
 WITH rows AS (
     SELECT
-        a.case_id, s.sample, s.clean_correct, s.attacked, s.success, s.l2, s.linf, s.mse, s.relative_l2, s.steps
+        a.case_id, s.sample, s.clean_correct, s.clean_pred, s.adv_pred, s.attacked, s.success, s.adv_confidence, s.l0,
+        s.l0_values, s.l2, s.linf, s.mse, s.relative_l2, s.relative_linf, s.centred_l2, s.centred_linf, s.steps,
+        s.seconds, s.attacked AND coalesce(s.adv_pred <> s.clean_pred, false) AS fooled
     FROM coverage AS a JOIN samples AS s ON s.case_id = a.case_id AND s.position < a.samples_wanted
     WHERE a.grid = $grid AND a.case_id IN (SELECT case_id FROM published WHERE grid = $grid)
 ), rates AS (
     SELECT
         case_id, count(DISTINCT sample) AS n, n - count(DISTINCT sample) FILTER (NOT clean_correct) AS clean,
         n - count(DISTINCT sample) FILTER (success OR NOT clean_correct) AS robust,
-        count(*) FILTER (attacked) AS attacked, count(*) FILTER (success) AS success
+        count(*) FILTER (attacked) AS attacked, count(*) FILTER (success) AS success,
+        count(*) FILTER (fooled) AS fooled
     FROM rows GROUP BY case_id
 ), measured AS (
     SELECT case_id, unnest([
@@ -24,7 +27,9 @@ WITH rows AS (
         {metric: 'robust_accuracy', value: robust / nullif(n, 0), low: wilson_low(robust, n),
             high: wilson_high(robust, n), n: n},
         {metric: 'success_rate', value: success / nullif(attacked, 0), low: wilson_low(success, attacked),
-            high: wilson_high(success, attacked), n: attacked}
+            high: wilson_high(success, attacked), n: attacked},
+        {metric: 'fooling_rate', value: fooled / nullif(attacked, 0), low: wilson_low(fooled, attacked),
+            high: wilson_high(fooled, attacked), n: attacked}
     ], recursive := true) FROM rates
     UNION ALL BY NAME
     SELECT case_id, metric, avg(x) AS value, mean_low(x) AS low, mean_high(x) AS high, count(x) AS n
@@ -34,12 +39,31 @@ WITH rows AS (
             {metric: 'mean_mse', x: mse::DOUBLE}, {metric: 'mean_relative_l2', x: relative_l2::DOUBLE},
             {metric: 'mean_steps', x: steps::DOUBLE}
         ], recursive := true) FROM rows WHERE success
+        UNION ALL
+        SELECT case_id, 'confidence_fooled', adv_confidence::DOUBLE FROM rows WHERE fooled
+        UNION ALL
+        SELECT case_id, unnest([
+            {metric: 'delta_l2', x: l2::DOUBLE}, {metric: 'delta_linf', x: linf::DOUBLE},
+            {metric: 'rho_l2', x: relative_l2::DOUBLE}, {metric: 'rho_linf', x: relative_linf::DOUBLE},
+            {metric: 'centred_rho_l2', x: centred_l2::DOUBLE}, {metric: 'centred_rho_linf', x: centred_linf::DOUBLE},
+            {metric: 'steps', x: steps::DOUBLE}, {metric: 'seconds', x: seconds::DOUBLE}
+        ], recursive := true) FROM rows WHERE attacked
     ) GROUP BY case_id, metric
+    UNION ALL BY NAME
+    SELECT case_id, metric, median(x) AS value, NULL AS low, NULL AS high, count(x) AS n
+    FROM (
+        SELECT case_id, unnest([
+            {metric: 'median_l0', x: l0::DOUBLE}, {metric: 'median_l0_values', x: l0_values::DOUBLE}
+        ], recursive := true) FROM rows WHERE success
+    ) GROUP BY case_id, metric
+    UNION ALL BY NAME
+    SELECT case_id, 'fit_' || fact AS metric, any_value(value) AS value, NULL AS low, NULL AS high, 1 AS n
+    FROM prepared WHERE fact IN ('fooling_rate', 'passes') GROUP BY case_id, fact
 ), asked AS (
     SELECT
         {source: p.source, metric: p.metric, published: p.value, note: p.note, dataset: w.dataset,
             architecture: w.architecture, head: w.head, defense: w.defense, activation: w.activation, seed: w.seed,
-            attack: w.attack, norm: w.norm, eps: w.eps,
+            attack: w.attack, norm: w.norm, eps: w.eps, transfer_from: w.source,
             variant: CASE WHEN w.variant NOT IN ('published', 'corrected') THEN w.variant END} AS about,
         p.metric, w.space, CASE WHEN w.box THEN 'yes' ELSE 'no' END AS box, w.attack_label, w.cell_label, w.case_id,
         c.eps_label, c.complete,
@@ -69,11 +93,11 @@ SELECT
     about.source, about.dataset, about.architecture, about.head, about.defense, about.activation, about.seed,
     about.variant,
     CASE WHEN count(*) OVER (PARTITION BY about) > 1 THEN attack_label ELSE about.attack END AS attack,
-    about.norm, eps_label AS eps, space, box, about.metric, about.published,
+    about.norm, eps_label AS eps, space, box, about.transfer_from, about.metric, about.published,
     p.value AS as_published, p.low AS as_published_low, p.high AS as_published_high, p.n AS as_published_n,
     c.value AS corrected, c.low AS corrected_low, c.high AS corrected_high, c.n AS corrected_n,
     m.value AS measured, m.low AS measured_low, m.high AS measured_high, m.n AS measured_n,
     complete, about.note
 FROM lines
 ORDER BY about.source, about.dataset, about.architecture, about.activation, about.head, about.defense, about.seed,
-    attack, about.norm, about.eps, about.metric, about, line
+    attack, about.norm, about.eps, about.transfer_from, about.metric, about, line

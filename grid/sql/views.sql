@@ -39,6 +39,7 @@ SELECT
     any_value(attack) AS attack, min(attack_label) AS attack_label, any_value(norm) AS norm, any_value(eps) AS eps,
     coalesce(nullif(min(eps_label), ''), any_value(eps)::VARCHAR) AS eps_label,
     any_value(space) AS space, any_value(box) AS box,
+    any_value(source) AS source, any_value(source_cell_id) AS source_cell_id, any_value(prepared_id) AS prepared_id,
     coalesce(string_agg(DISTINCT nullif(variant, ''), ', ' ORDER BY nullif(variant, '')), '') AS variant,
     max(samples_wanted) AS samples_wanted
 FROM main.wanted WHERE case_id IS NOT NULL GROUP BY grid, case_id;
@@ -80,15 +81,23 @@ WITH asked AS (
 SELECT a.*, coalesce(s.samples_stored, 0) AS samples_stored
 FROM asked AS a LEFT JOIN stored AS s USING (case_id);
 
+-- One row per fact of what the prepare step of an attack made, and per case that uses it.
+CREATE VIEW prepared AS
+SELECT
+    c.case_id, c.cell_id, c.dataset, c.architecture, c.activation, c.head, c.defense, c.seed, c.attack, c.attack_label,
+    c.norm, c.eps, c.source, p.* EXCLUDE (cell_id)
+FROM base.prepared AS p JOIN cases AS c ON c.prepared_id = p.prepared_id;
+
 -- One row per stored (case, sample, target) of a case that any grid wants. `position` is its rank in the order.
 CREATE VIEW samples AS
 SELECT
-    r.* EXCLUDE (file_index, file_row_number), s.start + r.file_row_number AS position,
+    r.* EXCLUDE (file_index, file_row_number), s.start + r.file_row_number // s.rows AS position,
     c.cell_id, c.dataset, c.architecture, c.activation, c.head, c.defense, c.cell_label,
-    c.attack, c.attack_label, c.norm, c.eps, c.eps_label, c.space, c.box, c.variant
+    c.attack, c.attack_label, c.norm, c.eps, c.eps_label, c.space, c.box, c.source, c.variant
 FROM base.samples AS r
 JOIN base.slices AS s
-    ON r.file_index = s.file_index AND r.file_row_number >= s.skip AND r.file_row_number < s.skip + s.take
+    ON r.file_index = s.file_index AND r.file_row_number // s.rows >= s.skip
+        AND r.file_row_number // s.rows < s.skip + s.take
 JOIN cases AS c ON c.case_id = r.case_id;
 
 -- One row per failure record. `resolved`: what failed has been done since.
@@ -130,3 +139,9 @@ FROM base.grid_cases AS a
 LEFT JOIN stored AS s ON s.grid = a.grid AND s.case_id = a.case_id
 LEFT JOIN own AS o ON o.case_id = a.case_id
 LEFT JOIN training AS t ON t.cell_id = a.cell_id;
+
+-- One row per attacked sample (and target) of a grid, below the wanted count. `fooled`: the prediction changed.
+CREATE VIEW base.attempts AS
+SELECT a.grid, s.*, coalesce(s.adv_pred <> s.clean_pred, false) AS fooled
+FROM main.coverage AS a JOIN main.samples AS s ON s.case_id = a.case_id AND s.position < a.samples_wanted
+WHERE s.attacked;

@@ -3,11 +3,10 @@
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from tasks.attacks.pgd import climb
+from tasks.attacks.pgd import Ball, climb
 from tasks.config import Budget
-from tasks.metrics import CountedModel, project, radius
+from tasks.metrics import CountedModel, Gradient, radius
 from tasks.parameters import Count
 from tasks.registry import component
 from tasks.streams import Streams
@@ -21,6 +20,7 @@ from tasks.types import Images, Labels, Steps
     norms=("linf",),
     budget="eps",
     knowledge="white-box",
+    targeting=("untargeted", "targeted"),
     leaves_budget={"variant": "published"},
 )
 def bim(
@@ -32,6 +32,7 @@ def bim(
     *,
     steps: Count = 10,
     variant: Literal["corrected", "published"] = "corrected",
+    gradient: Literal["log_odds", "head"] = "log_odds",
     stop: Literal["success", "never"] = "success",
 ) -> tuple[Images, Steps]:
     """BIM, https://arxiv.org/abs/1607.02533: `steps` sign steps of eps / steps up the head's loss, from the image.
@@ -39,24 +40,23 @@ def bim(
     Kurakin et al. 2017, section 2.2. Returned is the first point that fools, else (or with stop: never) the
     evaluated point with the smallest margin. The published variant is that of the softRmax thesis, Ingendaa 2024:
     its clip rule drifts out of the ball, all steps are made whatever `stop` says, and the last point is returned.
+    `gradient` is as in FGSM.
     """
-    alpha = radius(budget) / steps
     if variant == "published":
-        return _drift(model, images, labels, radius(budget), steps)
-
-    def move(points: Images, gradient: Tensor, clean: Images) -> Images:
-        return project(points + alpha * gradient.sign(), clean, budget, model.box)
-
-    found = climb(model, images, images, labels, move, steps=steps, stop=stop)
+        return _drift(model, images, labels, radius(budget), steps, gradient)
+    ball = Ball(images, budget, model.box)
+    found = climb(model, images, labels, ball, length=radius(budget) / steps, steps=steps, stop=stop, of=gradient)
     return found.images, found.steps
 
 
-def _drift(model: CountedModel, images: Images, labels: Labels, eps: float, steps: int) -> tuple[Images, Steps]:
+def _drift(
+    model: CountedModel, images: Images, labels: Labels, eps: float, steps: int, of: Gradient
+) -> tuple[Images, Steps]:
     """The thesis's clip rule: the lower bound is at least 0, the upper one is taken from the stepped point."""
     lower = (images - eps).clamp(min=0)
     points = images
     for _ in range(steps):
-        gradient, _ = model.ascent(points, labels)
+        gradient, _ = model.ascent(points, labels, of)
         stepped = points + eps / steps * gradient.sign()
         points = torch.minimum(torch.maximum(stepped, lower), stepped + eps).clamp(*model.box)
     return points, torch.full_like(labels, steps)

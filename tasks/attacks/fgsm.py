@@ -1,5 +1,9 @@
 """The fast gradient sign method: one step to the corner of the ball that the gradient points at."""
 
+from typing import Literal
+
+import torch
+
 from tasks.config import Budget
 from tasks.metrics import CountedModel, radius
 from tasks.registry import component
@@ -14,6 +18,7 @@ from tasks.types import Images, Labels, Steps
     norms=("linf",),
     budget="eps",
     knowledge="white-box",
+    targeting=("untargeted", "targeted"),
 )
 def fgsm(
     model: CountedModel,
@@ -21,11 +26,20 @@ def fgsm(
     labels: Labels,
     budget: Budget,
     streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    *,
+    gradient: Literal["log_odds", "head", "score"] = "log_odds",
 ) -> tuple[Images, Steps]:
-    """FGSM, https://arxiv.org/abs/1412.6572: x + eps sign(gradient of the head's loss), clipped to the box if any.
+    """FGSM, https://arxiv.org/abs/1412.6572: x + eps sign(gradient of the loss), clipped to the box if any.
 
-    Goodfellow et al. 2015, section 4. One forward and one backward; the image returned is not evaluated.
+    Goodfellow et al. 2015, section 4. With targets x - eps sign(gradient of the target's loss), as in the softRmax
+    thesis, Ingendaa 2024. One forward and one backward; the image returned is not evaluated, whether it fools or not.
+
+    The gradient is that of the head's log-odds, which points where the loss grows and does not vanish with it. With
+    gradient: head it is the loss's own in the model's precision, exactly 0 where the head is saturated, as in most
+    published work. With gradient: score nothing but the label's own score is lowered (or the target's raised): the
+    negative log-likelihood taken of raw scores, as in the code of Alvarez Cabrera 2020.
     """
-    gradient, _ = model.ascent(images, labels)
-    moved = images + radius(budget) * gradient.sign()
-    return moved.clamp(*model.box), labels.new_ones(len(labels))
+    upwards, _ = model.ascent(images, labels, gradient)
+    moved = torch.add(images, upwards.sign(), alpha=radius(budget))
+    low, high = model.box
+    return torch.minimum(torch.maximum(moved, low, out=moved), high, out=moved), torch.ones_like(labels)

@@ -1,6 +1,5 @@
 """Projected gradient descent, and the climb that every such attack makes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,41 +7,13 @@ import torch
 from torch import Tensor
 
 from tasks.config import Budget
-from tasks.metrics import CountedModel, fooled, margins, project, radius, rowwise
+from tasks.metrics import Box, CountedModel, Gradient, radius, rowwise
 from tasks.parameters import Count, Positive
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Rows, Scores, Steps
 
 Stop = Literal["success", "never"]
-Move = Callable[[Images, Tensor, Images], Images]
-"""(images, gradient, clean images) -> the next images, within box and budget."""
-
-
-@dataclass
-class Climb:
-    """Per sample: the best point evaluated, its margin, whether it fools, and the updates made."""
-
-    images: Images
-    margins: Tensor
-    fools: Tensor
-    steps: Steps
-
-    def offer(self, images: Images, margins: Tensor, fools: Tensor) -> None:
-        """Take the offered points, one for each sample, where they are better than what is there."""
-        better = (margins < self.margins) & (fools | ~self.fools) | (fools & ~self.fools)
-        self.images = torch.where(rowwise(better, images), images, self.images)
-        self.margins = torch.where(better, margins, self.margins)
-        self.fools = self.fools | fools
-
-    def at(self, rows: Rows) -> "Climb":
-        """The climb of some samples."""
-        return Climb(self.images[rows], self.margins[rows], self.fools[rows], self.steps[rows])
-
-    def put(self, rows: Rows, part: "Climb") -> None:
-        """Write the climb of some samples back."""
-        self.images[rows], self.margins[rows] = part.images, part.margins
-        self.fools[rows], self.steps[rows] = part.fools, part.steps
 
 
 @component(
@@ -52,6 +23,7 @@ class Climb:
     norms=("linf", "l2"),
     budget="eps",
     knowledge="white-box",
+    targeting=("untargeted", "targeted"),
 )
 def pgd(
     model: CountedModel,
@@ -64,92 +36,175 @@ def pgd(
     alpha: Positive | None = None,
     random_start: bool = True,
     restarts: Count = 1,
+    gradient: Literal["log_odds", "head"] = "log_odds",
     stop: Literal["success", "never"] = "success",
 ) -> tuple[Images, Steps]:
     """PGD, https://arxiv.org/abs/1706.06083: steps of `alpha` up the head's loss, projected on ball and box.
 
     Madry et al. 2018, section 2.1. `alpha` is in units of eps's space; none means 2.5 eps / steps. `restarts`
     are made from new random points, for samples that no climb so far has fooled; without `random_start` there
-    is one climb. Returned is the first point that fools, else (or with stop: never) the evaluated point with the
-    smallest margin.
+    is one climb. With targets the steps go up the target's log-likelihood. Returned is the first point that
+    reaches the aim, else (or with stop: never) the evaluated point with the smallest margin. `gradient` is as in FGSM:
+    that of the log-odds does not vanish where the head is saturated, the head's own does, as in most published work.
     """
     length = 2.5 * radius(budget) / steps if alpha is None else alpha
 
-    def move(points: Images, gradient: Tensor, clean: Images) -> Images:
-        return project(points + length * _unit(gradient, budget), clean, budget, model.box)
+    def once(model: CountedModel, clean: Images, labels: Labels, streams: Streams, restart: int) -> Climb:
+        ball = Ball(clean, budget, model.box)
+        start = ball.clip(random_point(clean, budget, streams, restart)) if random_start else clean
+        return climb(model, start, labels, ball, length=length, steps=steps, stop=stop, of=gradient)
 
-    rows = torch.arange(len(labels), device=labels.device)
-    best = empty_climb(images)
-    for restart in range(restarts if random_start else 1):
-        clean = images[rows]
-        start = _random_point(clean, budget, streams.at(rows), restart) if random_start else clean
-        start = project(start, clean, budget, model.box)
-        found = climb(model.at(rows), start, clean, labels[rows], move, steps=steps, stop=stop)
-        part = best.at(rows)
-        part.offer(found.images, found.margins, found.fools)
-        part.steps = part.steps + found.steps
-        best.put(rows, part)
-        rows = torch.nonzero(~best.fools)[:, 0]
+    best = once(model, images, labels, streams, 0)
+    for restart in range(1, restarts if random_start else 1):
+        rows = torch.nonzero(best.standing >= 0)[:, 0]
         if len(rows) == 0:
             break
+        best.merge(rows, once(model.at(rows), images[rows], labels[rows], streams.at(rows), restart))
     return best.images, best.steps
 
 
-def empty_climb(images: Images) -> Climb:
-    """A climb that has evaluated nothing yet."""
-    margin = torch.full((len(images),), torch.inf, dtype=images.dtype, device=images.device)
-    return Climb(images.clone(), margin, margin < 0, torch.zeros_like(margin, dtype=torch.int64))
+class Ball:
+    """Where images may move: in the budget's ball around each, and in the box. Norms linf and l2, else ValueError.
+
+    Like `tasks.metrics.project`, but in place and with the sums that never change made once.
+    """
+
+    def __init__(self, clean: Images, budget: Budget, box: Box) -> None:
+        self.eps, self.norm, self.box = radius(budget), budget.norm, box
+        if self.norm == "linf":
+            self.held = [torch.maximum(clean - self.eps, box[0]), torch.minimum(clean + self.eps, box[1])]
+        elif self.norm == "l2":
+            self.held = [clean.clone()]
+        else:
+            raise ValueError(f"no steps in the {self.norm} ball")
+        self._work = torch.empty_like(clean)
+
+    def step(self, points: Images, gradient: Tensor, length: float) -> Images:
+        """Move the points of the first len(points) samples by `length` along the gradient, and clip them; in place."""
+        if self.norm == "linf":
+            work = torch.sign(gradient, out=self._work[: len(points)])
+            return self.clip(points.add_(work, alpha=length))
+        return self.clip(points.addcmul_(gradient, rowwise(length / length_of(gradient), gradient)))
+
+    def clip(self, points: Images) -> Images:
+        """The nearest points in the ball, then in the box: in place, for the first len(points) samples."""
+        if self.norm == "linf":
+            return points.clamp_(*(bound[: len(points)] for bound in self.held))
+        clean = self.held[0][: len(points)]
+        delta = torch.sub(points, clean, out=self._work[: len(points)])
+        norm = torch.linalg.vector_norm(delta.flatten(1), dim=1)
+        torch.addcmul(clean, delta, rowwise((self.eps / norm).clamp_(max=1.0), delta), out=points)
+        return torch.minimum(torch.maximum(points, self.box[0], out=points), self.box[1], out=points)
+
+
+@dataclass
+class Climb:
+    """Per sample: the best point evaluated, where that stands, and the updates made.
+
+    `standing` orders points: negative where the aim is reached (-inf where nothing better is asked for), else the
+    margin, which rounding may have left a little below zero, as zero or more.
+    """
+
+    images: Images
+    standing: Tensor
+    steps: Steps
+
+    def offer(self, images: Images, standing: Tensor) -> None:
+        """Take the points offered for the first len(images) samples where they stand better; in place."""
+        best = self.standing[: len(images)]
+        better = (standing < best).to(images.dtype)
+        # With weights of 0 and 1 this is exact, and much faster than a choice between two tensors.
+        self.images[: len(images)].lerp_(images, rowwise(better, images))
+        torch.minimum(standing, best, out=best)
+
+    def merge(self, rows: Rows, part: "Climb") -> None:
+        """Offer the result of a further climb of some samples, and add its steps."""
+        whole = Climb(self.images[rows], self.standing[rows], self.steps[rows] + part.steps)
+        whole.offer(part.images, part.standing)
+        self.images[rows], self.standing[rows], self.steps[rows] = whole.images, whole.standing, whole.steps
 
 
 def climb(
-    model: CountedModel, start: Images, clean: Images, labels: Labels, move: Move, *, steps: int, stop: Stop
+    model: CountedModel,
+    start: Images,
+    labels: Labels,
+    ball: Ball,
+    *,
+    length: float,
+    steps: int,
+    stop: Stop,
+    of: Gradient = "log_odds",
 ) -> Climb:
-    """Evaluate `start`, then make and evaluate `steps` moves.
+    """Evaluate `start`, then make and evaluate `steps` steps of `length`. Uses the ball up: its rows end in any order.
 
-    With stop: success a sample's first point that fools is its result, and the sample leaves the batch.
+    With stop: success a sample's first point that reaches the aim is its result, and the sample leaves the batch.
     """
-    total, best, points = empty_climb(start), empty_climb(start), start
-    rows = torch.arange(len(labels), device=labels.device)
+    whole, rows, count = model, torch.arange(len(labels), device=labels.device), len(labels)
+    points, labels = start.clone(), labels.clone()
+    best = Climb(start.clone(), torch.full_like(start[:, 0, 0, 0], torch.inf), torch.zeros_like(labels))
     for step in range(steps + 1):
-        gradient, scores = _look(model, points, labels, ahead=step < steps)
-        margin, fools = margins(scores, labels), fooled(scores, labels)
-        if stop == "success":  # the first point that fools is the result, whatever follows until the sample leaves
-            margin, fools = margin.masked_fill(best.fools, torch.inf), fools & ~best.fools
-        best.offer(points, margin, fools)
-        if stop == "success" and step % model.sync_every == 0:
-            going = torch.nonzero(~best.fools)[:, 0]
-            if len(going) < len(labels):
-                total.put(rows, best)
-                rows, best, model = rows[going], best.at(going), model.at(going)
-                points, gradient, clean, labels = points[going], gradient[going], clean[going], labels[going]
-        if step == steps or len(labels) == 0:
+        gradient, scores = _look(model, points, labels, of if step < steps else None)
+        best.offer(points, _standing(model, scores, labels, stop))
+        if step == steps:
             break
-        points = move(points, gradient, clean)
-        best.steps = best.steps + (1 if stop == "never" else (~best.fools).long())
-    total.put(rows, best)
-    return total
+        going = best.standing[:count] >= 0
+        if stop == "success" and step % model.sync_every == 0:
+            gradient = gradient.contiguous()
+            count = to_front(
+                going, [rows, labels, points, gradient, *ball.held, best.images, best.standing, best.steps]
+            )
+            if count == 0:
+                break
+            if count < len(labels):
+                model, labels, going = whole.at(rows[:count]), labels[:count], going[:count].fill_(value=True)
+                points, gradient = points[:count], gradient[:count]
+        best.steps[:count] += going if stop == "success" else 1
+        ball.step(points, gradient, length)
+    order = rows.argsort()
+    return Climb(best.images[order], best.standing[order], best.steps[order])
 
 
-def _look(model: CountedModel, points: Images, labels: Labels, *, ahead: bool) -> tuple[Tensor, Scores]:
-    """The gradient (of no use unless there is a move ahead: then just the points) and the scores."""
-    if ahead:
-        return model.ascent(points, labels)
+def _standing(model: CountedModel, scores: Scores, labels: Labels, stop: Stop) -> Tensor:
+    margin, reached = model.standing(scores, labels)
+    if stop == "success":
+        return margin.clamp(min=0).masked_fill(reached, -torch.inf)
+    return torch.where(reached, margin, margin.clamp(min=0))
+
+
+def to_front(going: Tensor, tensors: list[Tensor]) -> int:
+    """Swap the samples that go on to the front of every tensor, and say how many they are.
+
+    It moves as few rows as possible: the tensors are as large as the images, and most samples go on.
+    """
+    stay, leave = torch.nonzero(going)[:, 0], torch.nonzero(~going)[:, 0]
+    count = len(stay)
+    holes, fillers = leave[leave < count], stay[stay >= count]
+    if len(holes) > 0:
+        to, of = torch.cat([holes, fillers]), torch.cat([fillers, holes])
+        for tensor in tensors:
+            tensor.index_copy_(0, to, tensor.index_select(0, of))
+    return count
+
+
+def _look(model: CountedModel, points: Images, labels: Labels, of: Gradient | None) -> tuple[Tensor, Scores]:
+    """The gradient (without any asked for, which is where no step is ahead, just the points) and the scores."""
+    if of:
+        return model.ascent(points, labels, of)
     with torch.no_grad():
         return points, model(points)
 
 
-def _random_point(clean: Images, budget: Budget, streams: Streams, restart: int) -> Images:
+def random_point(clean: Images, budget: Budget, streams: Streams, restart: int) -> Images:
     """A point drawn uniformly from the ball around each image."""
     eps, shape = radius(budget), tuple(clean.shape[1:])
     if budget.norm == "linf":
-        return clean + eps * (2 * streams.uniform("start", restart, shape, clean.dtype) - 1)
+        return streams.uniform("start", restart, shape, clean.dtype).mul_(2).sub_(1).mul_(eps).add_(clean)
     direction = streams.normal("start", restart, shape, clean.dtype)
     share = streams.uniform("start radius", restart, (), clean.dtype) ** (1 / clean[0].numel())
-    return clean + _unit(direction, budget) * rowwise(eps * share, clean)
+    return direction.mul_(rowwise(eps * share / length_of(direction), clean)).add_(clean)
 
 
-def _unit(gradient: Tensor, budget: Budget) -> Tensor:
-    if budget.norm == "linf":
-        return gradient.sign()
-    norm = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-    return gradient / rowwise(norm.clamp(min=torch.finfo(norm.dtype).tiny), gradient)
+def length_of(delta: Tensor) -> Tensor:
+    """The Euclidean norm, (batch,), never 0. Summed in float64: squares of small gradients are 0 in float32."""
+    norm: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1, dtype=torch.float64)
+    return norm.clamp_(min=torch.finfo(delta.dtype).tiny).to(delta.dtype)

@@ -1,0 +1,74 @@
+"""A network of parallel convolutions of several sizes; torchvision's, made a body."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torchvision.models import Inception_V3_Weights, inception
+
+from tasks.architectures._torchvision import load_imagenet, require_colour
+from tasks.parameters import Rate
+from tasks.registry import component
+from tasks.types import Shape
+
+_BLOCKS = (
+    *(inception.InceptionA, inception.InceptionB, inception.InceptionC),
+    *(inception.InceptionD, inception.InceptionE, inception.InceptionAux),
+)
+_AFTER_THE_FIRST = ("Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool2")
+
+
+class Convolution(inception.BasicConv2d):  # type: ignore[misc] # torchvision is untyped
+    """A convolution, batch normalisation (its eps 0.001), and an activation that is a module, not a function."""
+
+    def __init__(self, activation: Callable[[], nn.Module], *channels: int, **more: Any) -> None:  # noqa: ANN401 - a convolution's
+        super().__init__(*channels, **more)
+        self.activation = activation()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, channels, height, width) to the same, with the channels and the stride of the convolution."""
+        return self.activation(self.bn(self.conv(features)))  # type: ignore[no-any-return] # torchvision is untyped
+
+
+class InceptionV3(inception.Inception3):  # type: ignore[misc] # torchvision is untyped
+    """Eleven blocks, the mean over what is left of the image, and dropout. There is no auxiliary classifier."""
+
+    width = 2048
+
+    def __init__(self, activation: Callable[[], nn.Module], stem: str, dropout: float) -> None:
+        convolution = partial(Convolution, activation)
+        blocks = [convolution, *(partial(block, conv_block=convolution) for block in _BLOCKS)]
+        super().__init__(
+            num_classes=1, aux_logits=False, inception_blocks=blocks, init_weights=stem == "imagenet", dropout=dropout
+        )
+        if stem == "cifar":
+            self.Conv2d_1a_3x3 = convolution(3, 192, kernel_size=3, padding=1)
+            for name in _AFTER_THE_FIRST:
+                setattr(self, name, nn.Identity())
+        self.fc = nn.Identity()
+
+
+@component("architecture", version=1, paper="https://arxiv.org/abs/1512.00567")
+def inception_v3(
+    shape: Shape,
+    activation: Callable[[], nn.Module],
+    *,
+    stem: Literal["cifar", "imagenet"] = "cifar",
+    dropout: Rate = 0.5,
+    pretrained: bool = False,
+) -> nn.Module:
+    """InceptionV3: (batch, 3, height, width) -> (batch, 2048).
+
+    The stem "cifar" is a single 3x3 convolution to 192 channels, stride 1, instead of five and two poolings: sides go
+    32-32-15-7. Its weights start as torch's convolutions do, as in the study of Alvarez Cabrera (2020); those of the
+    stem "imagenet" as torchvision's. The auxiliary classifier is left out: it has a loss of its own, and scores
+    nothing. `pretrained` and the errors are those of `resnet50`, but for the sides: 16 and, stem "imagenet", 75.
+    """
+    require_colour("inception_v3", shape, 16 if stem == "cifar" else 75)
+    body = InceptionV3(activation, stem, dropout)
+    if pretrained:
+        load_imagenet(body, Inception_V3_Weights.IMAGENET1K_V1, stem)
+        # These weights are for images standardised by 0.5 and 0.5: torchvision restandardises ImageNet's for them.
+        body.transform_input = True
+    return body

@@ -1,0 +1,72 @@
+"""A network of inverted residuals with linear bottlenecks; torchvision's, made a body."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from torch import nn
+from torchvision.models import MobileNet_V2_Weights
+from torchvision.models.mobilenetv2 import MobileNetV2
+
+from tasks.architectures._torchvision import load_imagenet, replace_activations, require_colour
+from tasks.parameters import Rate
+from tasks.registry import component
+from tasks.types import Shape
+
+_STAGES = {
+    "cifar": [
+        [1, 16, 1, 1],
+        [6, 24, 2, 1],
+        [6, 32, 3, 2],
+        [6, 64, 4, 2],
+        [6, 96, 3, 1],
+        [6, 160, 3, 2],
+        [6, 320, 1, 1],
+    ],
+    "imagenet": None,
+}
+"""Expansion, channels, repeats and stride of each; None is torchvision's own, whose second stage has stride 2."""
+
+
+class MobileNet(MobileNetV2):  # type: ignore[misc] # torchvision is untyped
+    """Seventeen inverted residuals, a 1x1 convolution, the mean over what is left of the image, and dropout."""
+
+    width = 1280
+
+    def __init__(self, activation: Callable[[], nn.Module], stem: str, dropout: float) -> None:
+        super().__init__(num_classes=1, inverted_residual_setting=_STAGES[stem], dropout=dropout)
+        if stem == "cifar":
+            self.features[0][0].stride = (1, 1)
+        self.classifier = nn.Dropout(dropout)
+        replace_activations(self, nn.ReLU6, activation)
+
+
+@component("architecture", version=1, paper="https://arxiv.org/abs/1801.04381")
+def mobilenet_v2(
+    shape: Shape,
+    activation: Callable[[], nn.Module],
+    *,
+    stem: Literal["cifar", "imagenet"] = "cifar",
+    relu6: bool = True,
+    dropout: Rate = 0.2,
+    pretrained: bool = False,
+) -> nn.Module:
+    """MobileNetV2: (batch, 3, height, width) -> (batch, 1280).
+
+    The paper's activation is ReLU6. So with `relu6`, a cell whose activation is relu, the default, gets min(relu, 6);
+    any other activation is used as it is. `relu6: false` takes relu as it is too.
+    The stem "cifar" has stride 1 in the first convolution and in the stage of 24 channels, where ImageNet's have 2:
+    sides go 32-32-32-16-8-8-4-4. `pretrained` and the errors are those of `resnet50`, but for the sides: any will do.
+    """
+    require_colour("mobilenet_v2", shape, 1)
+    body = MobileNet(_clipped(activation) if relu6 else activation, stem, dropout)
+    if pretrained:
+        load_imagenet(body, MobileNet_V2_Weights.IMAGENET1K_V1, stem)
+    return body
+
+
+def _clipped(activation: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        made = activation()
+        return nn.ReLU6() if type(made) is nn.ReLU else made
+
+    return make

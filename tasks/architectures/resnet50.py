@@ -1,0 +1,66 @@
+"""Residual networks of bottleneck blocks; torchvision's, made a body."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torchvision.models import ResNet50_Weights
+from torchvision.models.resnet import Bottleneck, ResNet
+
+from tasks.architectures._torchvision import load_imagenet, replace_activations, require_colour
+from tasks.registry import component
+from tasks.types import Shape
+
+
+class Block(Bottleneck):  # type: ignore[misc] # torchvision is untyped
+    """torchvision's block, except that each of its three activations is a module of its own, and none is in place."""
+
+    def __init__(self, *sizes: Any, **more: Any) -> None:  # noqa: ANN401 - what torchvision's takes
+        super().__init__(*sizes, **more)
+        self.relu2, self.relu3 = nn.ReLU(), nn.ReLU()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, channels, height, width) to the same, with the channels and the stride of the block."""
+        residual = self.relu(self.bn1(self.conv1(features)))
+        residual = self.relu2(self.bn2(self.conv2(residual)))
+        residual = self.bn3(self.conv3(residual))
+        shortcut = features if self.downsample is None else self.downsample(features)
+        return self.relu3(residual + shortcut)  # type: ignore[no-any-return] # torchvision is untyped
+
+
+class BottleneckResNet(ResNet):  # type: ignore[misc] # torchvision is untyped
+    """Four stages of so many blocks, and the mean over what is left of the image."""
+
+    width = 2048
+
+    def __init__(self, blocks: list[int], activation: Callable[[], nn.Module], stem: str) -> None:
+        super().__init__(Block, blocks, num_classes=1)
+        if stem == "cifar":
+            self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+            nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.fc = nn.Identity()
+        replace_activations(self, nn.ReLU, activation)
+
+
+@component("architecture", version=1, paper="https://arxiv.org/abs/1512.03385")
+def resnet50(
+    shape: Shape,
+    activation: Callable[[], nn.Module],
+    *,
+    stem: Literal["cifar", "imagenet"] = "cifar",
+    pretrained: bool = False,
+) -> nn.Module:
+    """ResNet-50: (batch, 3, height, width) -> (batch, 2048).
+
+    torchvision's, whose blocks have their stride in the 3x3 convolution. The stem "cifar" starts with a 3x3
+    convolution of stride 1 instead of 7x7 of stride 2, and keeps the max-pooling: sides go 32-16-16-8-4-2.
+    `pretrained` starts from torchvision's ImageNet weights (IMAGENET1K_V1), which need the stem "imagenet"; they were
+    trained on images standardised by mean (0.485, 0.456, 0.406) and std (0.229, 0.224, 0.225).
+    Raises ValueError for images without 3 channels or smaller than 16x16 (stem "imagenet": 32x32), TaskError where
+    the weights do not fit the stem or cannot be downloaded.
+    """
+    require_colour("resnet50", shape, 16 if stem == "cifar" else 32)
+    body = BottleneckResNet([3, 4, 6, 3], activation, stem)
+    if pretrained:
+        load_imagenet(body, ResNet50_Weights.IMAGENET1K_V1, stem)
+    return body

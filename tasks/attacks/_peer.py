@@ -1,0 +1,181 @@
+"""What the adapters of other attack libraries share: the model that a library is given, and the way there and back.
+
+Knows nothing of any one library: `foolbox`, `torchattacks` and `art` beside this file do.
+"""
+
+import difflib
+import hashlib
+import importlib
+import inspect
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tasks.config import Budget, Json
+from tasks.metrics import CountedModel
+from tasks.model import seeded
+from tasks.streams import Streams
+from tasks.types import AttackError, Images, Labels, Rows, Scores, Steps, TaskError
+
+P = {"l0": 0, "l1": 1, "l2": 2, "linf": float("inf")}
+"""The order of each norm."""
+
+
+class PixelModel(nn.Module):
+    """Pixels in [0, 1], (any, channels, height, width), to scores: what a library is given to attack.
+
+    A batch as large as that of the samples holds them in their order. In any other, an image counts for the sample
+    whose clean image is nearest in l2: libraries drop, repeat and single out samples, and do not say which.
+    """
+
+    def __init__(self, model: CountedModel, pixels: Images) -> None:
+        super().__init__()
+        # Libraries find a module's device by its parameters.
+        self.device_mark = nn.Parameter(pixels.new_zeros(()), requires_grad=False)
+        self._counted = model
+        self._clean = pixels.flatten(1)
+
+    def forward(self, pixels: Images) -> Scores:
+        """Scores, counted."""
+        pixels = pixels.to(self._clean)
+        counted = self._counted
+        if len(pixels) != len(self._clean):
+            counted = counted.at(self._nearest(pixels.detach().flatten(1)))
+        return counted(self._counted.inputs(pixels))
+
+    def _nearest(self, flat: Tensor) -> Rows:
+        return torch.cdist(flat, self._clean).argmin(1)
+
+
+def library(name: str, command: str) -> Any:  # noqa: ANN401 - a module that only its users' machines have
+    """Import a library's module. AttackError, naming the command that installs it, where it is missing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a library imports is its own affair
+            return importlib.import_module(name)
+    except ImportError as error:
+        raise AttackError(f"{name.partition('.')[0]} cannot be imported ({error}); install it: {command}") from error
+
+
+def attack_class(module: Any, name: str, base: type) -> Any:  # noqa: ANN401 - a class of another library
+    """The attack class of that name in a library's module of attacks. AttackError for any other name."""
+    known = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, base) and value is not base and not inspect.isabstract(value)
+    }
+    if name not in known:
+        raise AttackError(f"{module.__name__} has no attack {name!r}. {_hint(name, known)}")
+    return known[name]
+
+
+def accepted(kind: type) -> dict[str, inspect.Parameter]:
+    """What a class is made with, by name."""
+    variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    found = inspect.signature(kind).parameters
+    return {name: parameter for name, parameter in found.items() if parameter.kind not in variadic}
+
+
+def make(
+    kind: Any,  # noqa: ANN401 - a class of another library
+    positional: tuple[object, ...],
+    given: Mapping[str, Json],
+    ours: Mapping[str, object],
+    usual: Mapping[str, object] = MappingProxyType({}),
+) -> Any:  # noqa: ANN401 - what such a class makes
+    """An attack of another library: its first arguments, the spec's parameters, and what it knows of ours.
+
+    `usual` are defaults better than the library's. AttackError for a parameter of the spec that the class does not
+    have, or that is ours to set.
+    """
+    has = list(accepted(kind))[len(positional) :]
+    free = [name for name in has if name not in ours]
+    for name in given:
+        if name in ours:
+            raise AttackError(f"{kind.__name__}: {name!r} follows from budget and targets, and cannot be set")
+        if name not in free:
+            raise AttackError(f"{kind.__name__} has no parameter {name!r}. {_hint(name, free)}")
+    fitting = {name: value for name, value in {**usual, **given, **ours}.items() if name in has}
+    return kind(*positional, **fitting)
+
+
+def pixel_eps(model: CountedModel, budget: Budget, channels: int) -> float | None:
+    """The eps of a budget in units of pixels in [0, 1]. AttackError where one eps is several in those units."""
+    if budget.eps is None or budget.space == "pixel" or budget.norm == "l0":
+        return budget.eps
+    zero = model.forwards.new_zeros(1, channels, 1, 1, dtype=torch.float64)
+    units = (model.inputs(zero + 1) - model.inputs(zero)).flatten().tolist()
+    if max(units) - min(units) > 1e-6 * max(units):
+        raise AttackError("std differs by channel, so no ball in pixels is this ball: give eps in space: pixel")
+    return float(budget.eps / units[0])
+
+
+def refuse_eps(kind: type, eps: float | None) -> None:
+    """AttackError where a class has the parameter `eps` and there is none, or the other way round."""
+    if eps is None and "eps" in accepted(kind):
+        raise AttackError(f"{kind.__name__} needs a budget with an eps")
+    if eps is not None and "eps" not in accepted(kind):
+        raise AttackError(f"{kind.__name__} has no budget to keep: leave eps out, and its distances are recorded")
+
+
+def seed_of(streams: Streams) -> int:
+    """A seed in 0..2^31-1 made of the streams of all samples of the batch."""
+    drawn = streams.uniform("library", 0, (2,), torch.float64).cpu().numpy()
+    return int.from_bytes(hashlib.sha256(drawn.tobytes()).digest()[:4]) >> 1
+
+
+def called(
+    name: str, attack: Callable[[PixelModel, Images], Tensor], model: CountedModel, images: Images, streams: Streams
+) -> tuple[Images, Steps]:
+    """Call a library: `attack(module, pixels)` gives pixels, which go back to the space of the budget.
+
+    Its output goes to standard error, its global random numbers follow the streams. It does not say how many steps
+    it made, so a sample's forward passes stand for them. AttackError for whatever it raises.
+    """
+    if len(images) == 0:
+        return images.clone(), model.forwards.clone()
+    # A library checks the box without tolerance, and may write into what it is given.
+    pixels = model.pixels(images).detach().clamp(0, 1)
+    try:
+        with redirect_stdout(sys.stderr), _global_random(seed_of(streams), images.device):
+            found = attack(PixelModel(model, pixels.clone()), pixels.clone())
+    except (TaskError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise AttackError(f"{name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
+    found = found.detach().to(pixels)
+    # The way through pixels, or through the library's float32, must not count as a change.
+    kept = (found == pixels) | (found == pixels.float().to(pixels.dtype))
+    return torch.where(kept, images, model.inputs(found)), model.forwards.clone()
+
+
+def classes(model: CountedModel, labels: Labels) -> Labels:
+    """What a library is told to aim at: the targets, or the labels to get away from."""
+    return labels if model.targets is None else model.targets
+
+
+@contextmanager
+def _global_random(seed: int, device: torch.device) -> Iterator[None]:
+    """Inside, the global generators of torch, numpy and Python start from a seed; outside, nothing has changed."""
+    states = np.random.get_state(), random.getstate()
+    try:
+        with seeded(seed, device):
+            np.random.seed(seed)
+            random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(states[0])
+        random.setstate(states[1])
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=3)
+    return f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(sorted(known))}"

@@ -1,0 +1,72 @@
+"""Random noise: what a perturbation of the same length does that knows nothing of the model."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tasks.attacks.pgd import length_of
+from tasks.config import Budget
+from tasks.metrics import CountedModel, radius, rowwise
+from tasks.parameters import Count
+from tasks.registry import component
+from tasks.streams import Streams
+from tasks.types import Images, Labels, Rows, Steps
+
+
+@component(
+    "attack",
+    version=1,
+    paper="https://arxiv.org/abs/1608.08967",
+    norms=("linf", "l2"),
+    budget="eps",
+    knowledge="score",
+    targeting=("untargeted", "targeted"),
+)
+def random_noise(
+    model: CountedModel,
+    images: Images,
+    labels: Labels,
+    budget: Budget,
+    streams: Streams,
+    *,
+    kind: Literal["uniform", "gaussian", "sign"] = "uniform",
+    tries: Count = 1,
+) -> tuple[Images, Steps]:
+    """Random noise, https://arxiv.org/abs/1608.08967: x + noise of length eps, the control of every other attack.
+
+    Fawzi, Moosavi-Dezfooli and Frossard 2016, whose noise is the gaussian kind in l2: uniform on the sphere. Each
+    value is drawn from [-1, 1], from a normal distribution, or is -1 or 1; then the whole is scaled so that its norm
+    is eps, and clipped to the box if any. Up to `tries` draws are made; the first that fools comes back, else the
+    one with the smallest margin. A single draw is not evaluated and costs no pass. Steps are the draws.
+    """
+    best, margin, made = images.clone(), torch.full_like(images[:, 0, 0, 0], torch.inf), torch.zeros_like(labels)
+    rows = torch.arange(len(labels), device=labels.device)
+    for draw in range(tries):
+        if len(rows) == 0:
+            break
+        noisy = _noisy(images, rows, budget, streams, kind, draw).clamp(*model.box)
+        made[rows] += 1
+        if tries == 1:
+            return noisy, made
+        view = model.at(rows)
+        with torch.no_grad():
+            scores = view(noisy)
+        found, fools = view.margins(scores, labels[rows]), view.fooled(scores, labels[rows])
+        better = fools | (found < margin[rows])
+        best[rows] = torch.where(rowwise(better, noisy), noisy, best[rows])
+        margin[rows] = torch.minimum(found, margin[rows])
+        rows = rows[~fools]
+    return best, made
+
+
+def _noisy(images: Images, rows: Rows, budget: Budget, streams: Streams, kind: str, draw: int) -> Images:
+    """Some of the images, each with its own noise of length eps."""
+    clean, drawn, shape = images[rows], streams.at(rows), tuple(images.shape[1:])
+    if kind == "gaussian":
+        noise = drawn.normal("noise", draw, shape, clean.dtype)
+    else:
+        noise = drawn.uniform("noise", draw, shape, clean.dtype).mul_(2).sub_(1)
+        noise = noise if kind == "uniform" else torch.where(noise < 0, -1.0, 1.0).to(clean.dtype)
+    length: Tensor = length_of(noise) if budget.norm == "l2" else noise.abs().flatten(1).amax(1)
+    return clean.addcmul(noise, rowwise(radius(budget) / length, noise))

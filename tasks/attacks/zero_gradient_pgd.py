@@ -1,0 +1,66 @@
+"""PGD that is not after an error but after the end of the gradient: how far it has to go until there is none."""
+
+import torch
+
+from tasks.attacks.pgd import Ball, random_point, to_front
+from tasks.config import Budget
+from tasks.metrics import CountedModel, radius
+from tasks.parameters import Count, Positive
+from tasks.registry import component
+from tasks.streams import Streams
+from tasks.types import Images, Labels, Steps
+
+
+@component(
+    "attack",
+    version=1,
+    paper="https://arxiv.org/abs/2405.03777",
+    norms=("linf", "l2"),
+    budget="eps",
+    knowledge="white-box",
+    targeting=("untargeted", "targeted"),
+)
+def zero_gradient_pgd(
+    model: CountedModel,
+    images: Images,
+    labels: Labels,
+    budget: Budget,
+    streams: Streams,
+    *,
+    steps: Count = 40,
+    alpha: Positive | None = None,
+    random_start: bool = False,
+) -> tuple[Images, Steps]:
+    """Zero-gradient PGD, https://arxiv.org/abs/2405.03777: PGD on past the error, until every input gradient is 0.
+
+    The paper's capped ReLUs, measured as in Sooksatra's dissertation, Baylor 2025, figures 4.5 to 4.7. Returned is
+    the first point where the gradient of the head's loss is exactly 0 in every input value, whether it fools or not,
+    and NaN where there was none within `steps` steps: the share of images that came back is the share found, and
+    distances are those of the found ones. An image whose gradient is 0 to begin with comes back, after 0 steps.
+
+    `alpha` is in units of eps's space; none means 2.5 eps / steps. Other than in PGD the gradient is the head's
+    plain one in the model's own precision, saturated softmax included. The dissertation gives neither steps nor
+    start: there is no random one by default, because its length would be part of the distance.
+    """
+    length = 2.5 * radius(budget) / steps if alpha is None else alpha
+    whole, rows, count = model, torch.arange(len(labels), device=labels.device), len(labels)
+    ball, labels = Ball(images, budget, model.box), labels.clone()
+    points = ball.clip(random_point(images, budget, streams, 0)) if random_start else images.clone()
+    found, made = torch.full_like(images, torch.nan), torch.zeros_like(labels)
+    for step in range(steps + 1):
+        gradient, _ = model.ascent(points, labels, "head")
+        going = gradient.flatten(1).any(1)
+        if step == steps or step % model.sync_every == 0:
+            # One that has found a zero does not move until it is looked at, so it is still where it was found.
+            done = torch.nonzero(~going)[:, 0]
+            found[rows[done]] = points[done]
+            if step == steps or len(done) == count:
+                break
+            gradient = gradient.contiguous()
+            count = to_front(going, [rows, labels, points, gradient, *ball.held])
+            if count < len(labels):
+                model, labels, going = whole.at(rows[:count]), labels[:count], going[:count].fill_(value=True)
+                points, gradient = points[:count], gradient[:count]
+        made[rows[:count]] += going
+        ball.step(points, gradient, length)
+    return found, made

@@ -1,0 +1,89 @@
+"""Any image dataset that lies in Parquet files, such as those of the Hugging Face hub."""
+
+from pathlib import Path, PureWindowsPath
+from typing import Literal
+
+import numpy as np
+import torch
+
+from tasks.datasets._parquet import Decoding, Pixels, find_files, read_class_names, read_images, read_labels
+from tasks.parameters import Count, Positive
+from tasks.registry import component
+from tasks.types import DataError, DataRoot, Labels, Split
+
+_MODES = {None: None, "rgb": "RGB", "grey": "L"}
+
+
+@component("dataset", version=1, paper="https://huggingface.co/docs/datasets/about_dataset_features")
+def parquet(
+    split: str,
+    root: DataRoot,
+    *,
+    folder: str,
+    image: str = "image",
+    label: str = "label",
+    mode: Literal["rgb", "grey"] | None = None,
+    size: Count | None = None,
+    crop: Count | None = None,
+    mean: list[float] | None = None,
+    std: list[Positive] | None = None,
+) -> Split:
+    """Images and labels from `<folder>/<split>.parquet`, or `<split>-00000-of-00002.parquet` and so on, in order.
+
+    The layout of Hugging Face image datasets (https://huggingface.co/docs/datasets/about_dataset_features): `image`
+    is a column of encoded images (JPEG, PNG, WebP or BMP; bytes, or struct(bytes, path)), `label` one of integers or
+    text. `folder` is inside the data root. `mode` converts all images to one kind. `size` scales the shorter side to
+    so many pixels (bilinear, with antialiasing), then `crop` takes the central square of that side. Pixels are
+    Pillow's, so those of a JPEG are exact only with the same version of its decoder.
+
+    Class names are those of the training files' Hugging Face schema, and else their sorted labels. `mean` and `std`
+    are per channel, in units of [0, 1] pixels; whichever is not given is computed from the training images, which the
+    test split then decodes as well. Nothing is downloaded. How many samples there are is not known beforehand: a spec
+    gives a count. Raises DataError where files are missing, torn or foreign, or images are not all of one shape.
+    """
+    place = _inside(root.path, folder)
+    paths, train = find_files(place, split), find_files(place, "train")
+    names, labels = _classes(train, paths, label)
+    decoding = Decoding(_MODES[mode], size, crop)
+    images = read_images(paths, image, decoding)
+    if mean is None or std is None:
+        measured = images if split == "train" else read_images(train, image, decoding)
+        computed_mean, computed_std = _mean_and_std(measured, place)
+        mean = computed_mean if mean is None else mean
+        std = computed_std if std is None else std
+    return Split(torch.from_numpy(images), labels, names, tuple(mean), tuple(std))
+
+
+def _inside(root: Path, folder: str) -> Path:
+    """The folder under the root; by its name alone, since links that the user made may lead anywhere."""
+    named = PureWindowsPath(folder)  # knows both kinds of slashes
+    if named.anchor or ".." in named.parts or "\0" in folder:
+        raise DataError(f"folder {folder!r} is not inside the data root: give a relative path without '..'")
+    return root / folder
+
+
+def _classes(train: list[Path], paths: list[Path], column: str) -> tuple[tuple[str, ...], Labels]:
+    """The class names, and the class of each row of `paths`."""
+    found = read_labels(paths, column)
+    names = read_class_names(train, column)
+    known = range(len(names)) if names else sorted(set(found if paths == train else read_labels(train, column)))
+    class_of = {label: index for index, label in enumerate(known)}
+    if strangers := set(found) - set(class_of):
+        raise DataError(
+            f"{paths[0].parent}: column {column!r} holds {min(strangers)!r}, which is none of the "
+            f"{len(class_of)} labels of the training split"
+        )
+    return names or tuple(map(str, known)), torch.tensor([class_of[label] for label in found])
+
+
+def _mean_and_std(images: Pixels, place: Path) -> tuple[list[float], list[float]]:
+    """Per channel, in units of [0, 1]: from sums of integers, so exact whatever the order."""
+    total = squares = np.zeros(images.shape[1], dtype=np.int64)
+    for part in np.array_split(images, -(-len(images) // 100)):
+        total = total + part.sum(axis=(0, 2, 3), dtype=np.int64)
+        squares = squares + np.square(part, dtype=np.int64).sum(axis=(0, 2, 3))
+    count = images[:, 0].size
+    spread = [count * int(square) - int(sum_) ** 2 for square, sum_ in zip(squares, total, strict=True)]
+    if not min(spread):
+        raise DataError(f"{place}: a channel of the training images has one value throughout: give mean and std")
+    return [int(sum_) / count / 255 for sum_ in total], [value**0.5 / count / 255 for value in spread]

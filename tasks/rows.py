@@ -1,0 +1,69 @@
+"""The rows of a shard: what the judge found, as the columns of a table."""
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from tasks.config import Case
+from tasks.schema import SAMPLES
+from tasks.types import Labels, Rows
+
+MEASURED = pa.schema([SAMPLES.field(index) for index in range(SAMPLES.get_field_index("seconds") + 1)])
+"""The columns that the judge fills; the others say where it ran."""
+
+_ALWAYS = ("steps", "forwards", "backwards", "seconds")
+"""Columns that an attacked sample has even if nothing came back."""
+_NAMES = {"pred": "adv_pred", "confidence": "adv_confidence", "margin": "adv_margin"}
+
+Columns = dict[str, Tensor]
+
+
+def rows_of(
+    case: Case,
+    samples: Tensor,
+    labels: Labels,
+    clean: Columns,
+    pairs: Rows,
+    targets: Labels | None,
+    chosen: Rows,
+    found: Columns,
+) -> pa.Table:
+    """The table of a shard, all given on the CPU.
+
+    `samples`, `labels` and the columns of `clean`: a row for each sample. `pairs`: the sample of each row of the
+    table, `targets` its target. `chosen`: the rows that were attacked; `found`: what came of them.
+    """
+    clean = {name: column[pairs] for name, column in clean.items()}
+    labels = labels[pairs]
+    attacked = torch.zeros(len(pairs), dtype=torch.bool).index_fill_(0, chosen, 1)
+    done_before = clean["pred"] != labels if targets is None else clean["pred"] == targets
+    success = torch.zeros_like(attacked).index_copy_(0, chosen, found.pop("success", attacked[chosen]))
+    arrived = found.pop("arrived", attacked[chosen])
+    known = {
+        "sample": samples[pairs],
+        "label": labels,
+        "clean_correct": clean["pred"] == labels,
+        "attacked": attacked,
+        "success": success & ~done_before,
+        **{f"clean_{name}": column for name, column in clean.items()},
+        **({} if targets is None else {"target": targets}),
+    }
+    columns = {name: pa.array(column.numpy()) for name, column in known.items()}
+    columns["case_id"] = pa.array([case.id] * len(pairs))
+    if "seconds" in found:
+        found["seconds"] = found["seconds"].mean().expand(len(chosen))
+    if "member" in found:
+        member = found.pop("member")
+        columns["member"] = _sparse(member, member > 0, chosen, len(pairs))
+    for name, column in found.items():
+        kept = torch.ones_like(arrived) if name in _ALWAYS else arrived
+        columns[_NAMES.get(name, name)] = _sparse(column, kept & column.isfinite(), chosen, len(pairs))
+    absent = pa.nulls(len(pairs))
+    return pa.table([columns.get(field.name, absent).cast(field.type) for field in MEASURED], schema=MEASURED)
+
+
+def _sparse(values: Tensor, valid: Tensor, rows: Tensor, count: int) -> pa.Array:
+    """The valid values at their rows, and null elsewhere."""
+    full = torch.zeros(count, dtype=values.dtype).index_copy_(0, rows, values)
+    null = torch.ones(count, dtype=torch.bool).index_copy_(0, rows, ~valid)
+    return pa.array(full.numpy(), mask=null.numpy())
