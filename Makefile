@@ -21,12 +21,15 @@ check: $(READY)
 
 benchmarks: $(READY)
 	$(BIN)/python tests/benchmarks/overhead.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps adv-lib
+	$(BIN)/python tests/benchmarks/attacks.py --quick
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "attackgrid needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peers]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps torchattacks
 	@touch $(READY)
 
 clean:

@@ -4,7 +4,7 @@ Knows nothing of YAML or of what a rule is for (exclusion, published values).
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from grid.blocks import CELL_KINDS, Rule
 from tasks.config import Attack, Cell, Component, Norm, Space
@@ -21,6 +21,7 @@ AXES: dict[str, Any] = {
     "eps": float | None,
     "space": Space,
     "box": bool,
+    "targets": Literal["all"] | list[int] | None,
     "variant": str,
 }
 """What a rule may select by, and the type of its values.
@@ -112,6 +113,8 @@ def _of_cell(cell: Cell, kind: str) -> object:
 def _of_attack(attack: Attack | None, kind: str) -> object:
     if attack is None:
         return _ABSENT
+    if kind == "targets":
+        return attack.targets
     return attack.name if kind == "attack" else getattr(attack.budget, kind)
 
 

@@ -106,20 +106,6 @@ def frozen(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(flag)
 
 
-class _CountBackward(torch.autograd.Function):
-    """The identity on scores; its backward adds `passes` to the counts of the rows."""
-
-    @staticmethod
-    def forward(ctx: Any, scores: Tensor, counts: Tensor, rows: Tensor, passes: Tensor) -> Tensor:  # noqa: ANN401 - torch's
-        ctx.counts, ctx.rows, ctx.passes = counts, rows, passes
-        return scores.view_as(scores)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401 - torch's
-        ctx.counts.index_add_(0, ctx.rows, ctx.passes)
-        return gradients[0], None, None, None
-
-
 class CountedModel:
     """A model that counts its passes sample by sample, for one batch of samples, in the space of a budget.
 
@@ -202,7 +188,10 @@ class CountedModel:
         return view
 
     def __call__(self, images: Images) -> Scores:
-        """Scores, (batch, classes). AttackError for a batch of another size, ModelError for non-finite scores."""
+        """Scores, (batch, classes). Raises AttackError for a batch of another size.
+
+        Scores that are not finite raise ModelError, but not at once: a look waits for the device. See `check`.
+        """
         if len(images) != len(self._rows):
             raise AttackError(f"{len(images)} images for a model of {len(self._rows)} rows: use model.at(rows)")
         scores = self._drawn(images)
@@ -210,10 +199,14 @@ class CountedModel:
         self.forwards.index_add_(0, self._rows, passes)
         # 0 * score is NaN for NaN and infinity: a mark that needs no look at the device.
         self._broken.index_add_(0, self._rows, (scores.detach() * 0).sum(1).float())
-        if not scores.is_cuda or next(self._passes) % _LOOK_EVERY == 0:
+        if next(self._passes) % _LOOK_EVERY == 0:
             self.check()
-        counted: Scores = _CountBackward.apply(scores, self.backwards, self._rows, passes)
-        return counted
+        if scores.requires_grad:
+            scores.register_hook(lambda _: self._count_backward(passes))  # type: ignore[no-untyped-call]
+        return scores
+
+    def _count_backward(self, passes: Tensor) -> None:
+        self.backwards.index_add_(0, self._rows, passes)
 
     def _drawn(self, images: Images) -> Scores:
         """The scores, or the mean of those of `eot` draws."""

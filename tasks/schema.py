@@ -121,6 +121,7 @@ PUBLISHED = pa.schema(
 METRICS = (
     "clean_accuracy",
     "robust_accuracy",
+    "class_accuracy",
     "success_rate",
     "mean_l2",
     "mean_linf",
@@ -144,6 +145,7 @@ METRICS = (
 )
 """What can be compared with a published value. Rates are shares (0.97, not 97).
 
+`class_accuracy` is the mean over the true classes of the share of (sample, target) still predicted as the label.
 `mean_*` and `median_*` are over the successful samples, `delta_*` and `rho_*` (mean distance, and mean relative
 distance; centred: relative to the image minus the dataset's mean), `steps` and `seconds` over all attacked ones.
 `fooling_rate` is the share of the attacked whose prediction changed, `confidence_fooled` the mean confidence of those,

@@ -240,3 +240,14 @@ def test_the_published_variant_is_adam_on_the_printed_objective():
     margins = torch.stack([(model(p).detach() * (1 - 2 * nn.functional.one_hot(labels, 2))).sum(1) for p in points])
     best = margins.argmax(0)
     assert torch.allclose(found, torch.stack(points)[best, torch.arange(5)], rtol=0, atol=1e-7)
+
+
+def test_looking_seldom_who_is_done_finds_the_same_and_exceeds_no_steps(monkeypatch):
+    images = pixels(20)
+    often = attacked(conv_net(), "cw", MINIMAL, images, search_steps=5, steps=50)
+    monkeypatch.setattr(CountedModel, "sync_every", 4)
+    seldom = attacked(conv_net(), "cw", MINIMAL, images, search_steps=5, steps=50)
+    for row, other in zip(often, seldom, strict=True):
+        assert row["l2"] == other["l2"]
+        assert row["steps"] == other["steps"]
+        assert row["forwards"] <= other["forwards"]

@@ -4,32 +4,156 @@ import math
 
 import pytest
 import torch
-from attack_toys import Quadratic, attacked, conv_net, linear, pixels
+from attack_toys import Quadratic, attacked, conv_net, linear, pixels, seeded
 
 from tasks.config import Budget
 
 MINIMAL = Budget("l2", None)
+LINF = Budget("linf", None)
+DUAL = {"l2": 2, "linf": 1}
 
 
-def nearest(model, images):
-    """The distance to the nearest class boundary of a linear model, (n,)."""
+def boundaries(model, images, norm="l2"):
+    """The distances to the class boundaries of a linear model, (n, classes); infinite to the own class."""
     weight = model.body[1].weight.detach()
     scores = model(images).detach()
     labels = scores.argmax(1)
     gaps = scores.gather(1, labels[:, None]) - scores
-    lengths = (weight[labels][:, None] - weight).norm(dim=2)
-    return torch.where(lengths > 0, gaps / lengths, torch.inf).amin(1)
+    slopes = (weight[labels][:, None] - weight).norm(p=DUAL[norm], dim=2)
+    return torch.where(slopes > 0, gaps / slopes, torch.inf)
 
 
-@pytest.mark.parametrize("num_classes", [2, 3, 10])
+def nearest(model, images, norm="l2"):
+    """The distance to the nearest of them, (n,)."""
+    return boundaries(model, images, norm).amin(1)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 10, 100])
 @pytest.mark.parametrize("variant", ["corrected", "published"])
-def test_a_linear_model_is_fooled_at_its_analytic_distance(num_classes, variant):
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_a_linear_model_is_fooled_at_its_analytic_distance(num_classes, variant, norm):
     model, images = linear(num_classes), 0.4 + 0.2 * pixels(40)
-    rows = attacked(model, "deepfool", MINIMAL, images, variant=variant)
-    due = nearest(model, images)
+    rows = attacked(model, "deepfool", Budget(norm, None), images, variant=variant, candidates=num_classes)
+    due = nearest(model, images, norm)
     assert all(row["success"] for row in rows)
     for row, distance in zip(rows, due.tolist(), strict=True):
-        assert distance <= row["l2"] <= 1.02 * (distance + 1e-4) + 1e-6
+        assert distance <= row[norm] <= 1.02 * (distance + 1e-4) + 1e-6
+
+
+def stepped(model, image, label, *, norm, steps, overshoot, length, clip):
+    """The published rule for one image, class by class: the point it ends at and the updates made."""
+    q, total, point, made = DUAL[norm], torch.zeros_like(image), image, 0
+    while int(model(point[None]).argmax()) == label and made < steps:
+        point = point.detach().requires_grad_()
+        scores = model(point[None])[0]
+        ways = {}
+        for k in set(range(len(scores))) - {label}:
+            gap = scores[k] - scores[label]
+            (w,) = torch.autograd.grad(gap, point, retain_graph=True)
+            ways[k] = float(gap.detach().abs() / w.norm(p=q)), w
+        way, w = min(ways.values(), key=lambda pair: pair[0])
+        total = total + length(way) * (w / w.norm() if norm == "l2" else w.sign())
+        point = (image + (1 + overshoot) * total).detach()
+        point = point.clamp(0, 1) if clip == "loop" else point
+        made += 1
+    return point.clamp(0, 1), made
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+@pytest.mark.parametrize(
+    ("parameters", "length"),
+    [
+        ({"clip": "loop", "overshoot": 0.02}, lambda way: way + 1e-4),
+        ({"clip": "end", "overshoot": 0.01, "min_step": 1e-4}, lambda way: max(way, 1e-4)),
+    ],
+    ids=["Ingendaa 2024", "Alvarez Cabrera 2020"],
+)
+def test_the_published_variants_step_as_the_studies_did(norm, parameters, length):
+    model, images = conv_net(), pixels(12)
+    labels = model(images).argmax(1).tolist()
+    rows = attacked(model, "deepfool", Budget(norm, None), images, variant="published", **parameters)
+    rule = {"norm": norm, "steps": 50, "overshoot": parameters["overshoot"], "clip": parameters["clip"]}
+    for row, image, label in zip(rows, images, labels, strict=True):
+        point, made = stepped(model, image, label, length=length, **rule)
+        assert row["l2"] == pytest.approx(float((point - image).norm()), rel=1e-6)
+        assert row["linf"] == pytest.approx(float((point - image).abs().max()), rel=1e-6)
+        assert row["steps"] == min(made, 49)
+
+
+def test_a_step_is_never_shorter_than_the_least():
+    model, images = linear(2, seed=2), 0.4 + 0.2 * pixels(20)
+    due = nearest(model, images)
+    least = float(due.median())
+    rows = attacked(model, "deepfool", MINIMAL, images, min_step=least, overshoot=0.001, variant="published")
+    assert [row["l2"] for row in rows] == pytest.approx([1.001 * max(way, least) for way in due.tolist()], rel=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+@pytest.mark.parametrize("variant", ["corrected", "published"])
+def test_a_target_is_what_a_targeted_attack_ends_in(norm, variant):
+    model, images = linear(5), 0.4 + 0.2 * pixels(20)
+    rows = attacked(model, "deepfool", Budget(norm, None), images, targets="all", variant=variant)
+    due = boundaries(model, images, norm)
+    assert len(rows) == 80
+    for row in rows:
+        assert row["success"]
+        assert row["adv_pred"] == row["target"]
+        assert row[norm] >= float(due[row["sample"] - 100, row["target"]]) - 1e-6
+    assert sum(row[norm] <= 1.02 * float(due[row["sample"] - 100, row["target"]]) + 2e-4 for row in rows) >= 20
+
+
+def test_with_two_classes_the_target_is_the_nearest_other_class():
+    model, images = conv_net(), pixels(10)
+    model.body.append(torch.nn.Linear(4, 2).double())
+    free, aimed = (attacked(model, "deepfool", MINIMAL, images, targets=targets) for targets in (None, "all"))
+    assert [row["l2"] for row in free] == pytest.approx([row["l2"] for row in aimed], rel=1e-9)
+
+
+@pytest.mark.parametrize("variant", ["corrected", "published"])
+def test_a_misclassified_image_comes_back_as_it_is(variant):
+    model, images = conv_net(), pixels(10)
+    wrong = (model(images).argmax(1) + 1) % 4
+    rows = attacked(model, "deepfool", MINIMAL, images, wrong, attacked="all", variant=variant)
+    assert all(row["adv_pred"] == row["clean_pred"] != row["label"] for row in rows)
+    assert all(row["l2"] == 0 and row["steps"] == 0 for row in rows)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_what_the_box_keeps_from_moving_counts_for_nothing(norm):
+    model = linear(2, seed=2)
+    images = 0.4 + 0.2 * pixels(20)
+    images[:, :, :3] = torch.randint(0, 2, (20, 1, 3, 6), generator=seeded(1)).double()
+    scores, weight = model(images).detach(), model.body[1].weight.detach()
+    labels = scores.argmax(1)
+    away = (weight[1 - labels] - weight[labels]).view_as(images)
+    free = away * torch.where(away > 0, images < 1, images > 0)
+    due = (scores[:, 0] - scores[:, 1]).abs() / free.flatten(1).norm(p=DUAL[norm], dim=1)
+    rows = attacked(model, "deepfool", Budget(norm, None), images)
+    inside = [(row, distance) for row, distance in zip(rows, due.tolist(), strict=True) if distance < 0.3]
+    assert len(inside) >= 5
+    for row, distance in inside:
+        assert row["success"]
+        assert row[norm] == pytest.approx(distance, rel=0.01, abs=2e-4)
+
+
+def test_a_tiny_gradient_does_not_throw_a_point_across_the_box():
+    images = 0.5 + 0.01 * (pixels(20) - 0.5)
+    corrected, published = (
+        attacked(Quadratic(1.0), "deepfool", MINIMAL, images, variant=variant) for variant in ("corrected", "published")
+    )
+    for row, image in zip(corrected, images, strict=True):
+        assert row["l2"] <= 1.03 * (1.0 - float((image - 0.5).norm()))
+    assert all(row["l2"] > 1.5 for row in published)
+
+
+@pytest.mark.parametrize("targets", [None, "all"])
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_no_neighbour_changes_a_row(norm, targets):
+    images, tables = pixels(8), []
+    for size in (1, 3, 64):
+        rows = attacked(conv_net(), "deepfool", Budget(norm, None), images, batch_size=size, targets=targets)
+        tables.append([{key: value for key, value in row.items() if key != "seconds"} for row in rows])
+    assert tables[0] == tables[1] == tables[2]
 
 
 def test_the_corrected_variant_ends_closer_than_its_overshoot():
@@ -50,9 +174,13 @@ def test_a_quadratic_model_is_fooled_within_three_percent():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_nothing_stalls_before_the_boundary_even_without_overshoot(dtype):
-    rows = attacked(conv_net(dtype), "deepfool", MINIMAL, pixels(40, dtype=dtype), overshoot=0.0)
-    assert all(row["success"] for row in rows)
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+@pytest.mark.parametrize("targets", [None, "all"])
+def test_nothing_stalls_before_the_boundary_even_without_overshoot(dtype, norm, targets):
+    images = pixels(20, dtype=dtype)
+    rows = attacked(conv_net(dtype), "deepfool", Budget(norm, None), images, overshoot=0.0, targets=targets)
+    reached = sum(row["success"] for row in rows)
+    assert reached == len(rows) if targets is None else reached >= 0.9 * len(rows)
 
 
 def test_standardised_distances_are_pixel_distances_over_std():
@@ -85,9 +213,16 @@ def test_fewer_gradients_find_the_same_distance():
     assert sum(row["backwards"] for row in pruned) < sum(row["backwards"] for row in full)
 
 
-def test_one_candidate_needs_one_gradient_a_step():
-    rows = attacked(conv_net(), "deepfool", MINIMAL, pixels(20), candidates=1)
-    assert all(row["backwards"] <= row["steps"] + 1 for row in rows)
+@pytest.mark.parametrize("variant", ["corrected", "published"])
+def test_one_candidate_needs_one_gradient_a_step(variant):
+    rows = attacked(conv_net(), "deepfool", MINIMAL, pixels(20), candidates=1, variant=variant)
+    assert all(row["backwards"] == row["steps"] + 1 for row in rows)
+
+
+def test_a_step_costs_one_pass_each_way():
+    rows = attacked(linear(10), "deepfool", MINIMAL, pixels(20))
+    assert all(row["backwards"] == row["steps"] + 3 for row in rows)
+    assert all(row["forwards"] == row["steps"] + 2 for row in rows)
 
 
 def test_a_flat_model_is_left_alone_and_stays_finite():

@@ -91,6 +91,25 @@ def test_measures_of_fooling_stand_beside_published_ones(views):
     }
 
 
+def test_class_accuracy_is_the_mean_over_classes_whatever_their_sizes(tmp_path):
+    rows = [
+        *(sample_row("k1", i, label=0, clean_pred=0, adv_pred=0, target=1) for i in range(4)),
+        *(sample_row("k1", i, label=1, clean_pred=1, adv_pred=p, target=t) for i, p, t in ((4, 1, 0), (5, 0, 0))),
+        sample_row("k1", 6, label=1, clean_pred=1, adv_pred=None, attacked=False, target=1),
+        sample_row("k1", 7, correct=False, label=1, clean_pred=0, adv_pred=1, attacked=True, target=0),
+    ]
+    value = {"case_id": "k1", "cell_id": "c1", "metric": "class_accuracy", "value": 0.5, "source": "T", "note": ""}
+    views = connect(
+        Contents(
+            wanted=[("one", written(tmp_path / "w.parquet", [wanted_row("c1", "k1", samples=8)], WANTED))],
+            published=[("one", written(tmp_path / "p.parquet", [value], PUBLISHED))],
+            slices=[Slice("k1", written(tmp_path / "k.parquet", rows, SAMPLES), 0, 0, 8)],
+        )
+    )
+    (line,) = query(views, "published", "one").to_pylist()
+    assert (line["measured"], line["measured_n"]) == (pytest.approx((1 + 2 / 3) / 2), 7)
+
+
 def test_prepared_says_each_fact_for_each_case_that_uses_it(views):
     found = run_sql(views, "select case_id, fact, value, source from prepared order by case_id").to_pylist()
     assert found == [

@@ -125,8 +125,21 @@ def test_scores_that_are_not_finite_name_the_samples():
     model = Breaks(linear().body).double()
     images = pixels(3)
     images[:, 0, 0, 0] = torch.tensor([0.1, 0.9, 0.2])
+    looked_at = counted(model, 3)
+    looked_at(images)
     with pytest.raises(ModelError, match="1 samples, first: 101"):
-        counted(model, 3)(images)
+        looked_at.check()
+
+
+def test_scores_that_are_not_finite_end_an_attack_that_does_not_ask():
+    model, images = counted(Breaks(linear().body).double(), 3), torch.ones(3, 1, 6, 6, dtype=torch.float64)
+
+    def look(times):
+        for _ in range(times):
+            model(images)
+
+    with pytest.raises(ModelError, match="3 samples"):
+        look(times=100)
 
 
 def test_scores_of_a_wrong_shape_are_refused():

@@ -3,12 +3,12 @@
 --     variants `published` and `corrected` measure stands in `as_published` and `corrected`, and any other in
 --     `measured`. Where a variant has two cases of the same axes, each has its own row. Where the variants differ in
 --     `space` or in `box` (yes or no), it names both, that of `published` first.
---     `n` is what a value is over: all samples (accuracies), the attacked (success_rate, fooling_rate, delta, rho,
+--     `n` is what a value is over: all samples, and targets (accuracies), the attacked (success_rate, fooling_rate, delta, rho,
 --     steps, seconds), the successful (means, medians), the fooled (confidence_fooled), one fit (fit_*). It is null where the grid wants no such case, and 0 where nothing is stored yet. `complete`: all the row's cases are.
 -- Parameter: $grid, the name of the grid.
 WITH rows AS (
     SELECT
-        a.case_id, s.sample, s.clean_correct, s.clean_pred, s.adv_pred, s.attacked, s.success, s.adv_confidence, s.l0,
+        a.case_id, s.sample, s.label, s.target, s.clean_correct, s.clean_pred, s.adv_pred, s.attacked, s.success, s.adv_confidence, s.l0,
         s.l0_values, s.l2, s.linf, s.mse, s.relative_l2, s.relative_linf, s.centred_l2, s.centred_linf, s.steps,
         s.seconds, s.attacked AND coalesce(s.adv_pred <> s.clean_pred, false) AS fooled
     FROM coverage AS a JOIN samples AS s ON s.case_id = a.case_id AND s.position < a.samples_wanted
@@ -56,6 +56,14 @@ WITH rows AS (
             {metric: 'median_l0', x: l0::DOUBLE}, {metric: 'median_l0_values', x: l0_values::DOUBLE}
         ], recursive := true) FROM rows WHERE success
     ) GROUP BY case_id, metric
+    UNION ALL BY NAME
+    SELECT case_id, 'class_accuracy' AS metric, avg(share) AS value, NULL AS low, NULL AS high, sum(n) AS n
+    FROM (
+        SELECT
+            case_id, label, count(*) AS n,
+            avg((CASE WHEN adv_pred IS NULL THEN clean_correct ELSE adv_pred = label END)::INT) AS share
+        FROM rows WHERE target IS NULL OR target <> label GROUP BY case_id, label
+    ) GROUP BY case_id
     UNION ALL BY NAME
     SELECT case_id, 'fit_' || fact AS metric, any_value(value) AS value, NULL AS low, NULL AS high, 1 AS n
     FROM prepared WHERE fact IN ('fooling_rate', 'passes') GROUP BY case_id, fact

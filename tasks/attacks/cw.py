@@ -91,9 +91,10 @@ def cw(
             if len(ended) > 0:
                 state.begin_search(ended, path, limit)
                 going = torch.nonzero(~state.done)[:, 0]
-                found[rows], made[rows] = state.best, state.made
-                rows, state, model = rows[going], state.at(going), model.at(going)
-                continue
+                if len(going) < len(rows):
+                    found[rows], made[rows] = state.best, state.made
+                    rows, state, model = rows[going], state.at(going), model.at(going)
+                    continue
         points = path.points(state.position)
         gradient = _visit(model, state, points, confidence)
         state.end_search(steps, look)
@@ -226,12 +227,12 @@ def _visit(model: CountedModel, state: _State, points: Images, confidence: float
     state.offer(points.detach(), distance, margin, model.fooled(seen, state.labels) & (excess <= 0))
     weight = state.c / state.scale
     state.lowest_loss = torch.minimum(state.lowest_loss, distance.square() + weight * excess.clamp(min=0))
-    ahead = margin_gradient(model, seen, state.labels) * (weight * (excess > 0))[:, None]
+    ahead = _margin_gradient(model, seen, state.labels) * (weight * (excess > 0))[:, None]
     (gradient,) = torch.autograd.grad(scores, points, ahead)
     return gradient.add_(delta, alpha=2)
 
 
-def margin_gradient(model: CountedModel, scores: Scores, labels: Labels) -> Tensor:
+def _margin_gradient(model: CountedModel, scores: Scores, labels: Labels) -> Tensor:
     """The gradient of `model.margins` by the scores, (batch, classes): one class 1, one -1."""
     classes, sign = (labels, 1.0) if model.targets is None else (model.targets, -1.0)
     gradient = torch.zeros_like(scores).scatter_(1, best_other(scores, classes)[:, None], -sign)

@@ -41,7 +41,7 @@ def deepfool(
 ) -> tuple[Images, Steps]:
     """DeepFool, https://arxiv.org/abs/1511.04599: x + (1 + overshoot) r, r the sum of steps to the nearest boundary.
 
-    Moosavi-Dezfooli et al. 2016, algorithm 2 and, for linf, section 2.3; on the scores, from the true label. A step
+    Moosavi-Dezfooli et al. 2016, algorithm 2 and, for linf, section 3.3; on the scores, from the true label. A step
     is 1e-4 longer than the way to the boundary or, with `min_step`, at least that long, in the budget's norm and units.
     With clip: end, the box is kept only at the end. Targeted, the only boundary is that to the target.
 

@@ -1,0 +1,180 @@
+"""SuperDeepFool: DeepFool, then the nearest point on the tangent plane of the boundary it found, again and again."""
+
+import torch
+from torch import Tensor
+
+from tasks.config import Budget
+from tasks.metrics import Box, CountedModel, best_other, rowwise
+from tasks.parameters import Count, NonNegative
+from tasks.registry import component
+from tasks.streams import Streams
+from tasks.types import Images, Labels, Rows, Scores, Steps
+
+_BEYOND = 1e-4
+"""Length added to every step of DeepFool, as in its code: a step that ends exactly on a boundary stalls."""
+_RIVALS = 2
+"""Classes that get a gradient after the first step: those whose boundary was nearest by their last gradients."""
+_SETTLED = 0.99
+"""A sample leaves when a projection has not brought its distance below this share of what it was."""
+_NARROWINGS = 5
+"""Evaluations spent on drawing an adversarial point back towards the boundary."""
+_BESIDE = 1 + 1e-4
+"""How close to the boundary it may end: on it, rounding would decide what the model says."""
+
+
+@component(
+    "attack",
+    version=1,
+    paper="https://arxiv.org/abs/2303.12481",
+    norms=("l2",),
+    budget="minimal",
+    knowledge="white-box",
+    targeting=("untargeted", "targeted"),
+)
+def superdeepfool(
+    model: CountedModel,
+    images: Images,
+    labels: Labels,
+    budget: Budget,  # noqa: ARG001 - part of every attack's contract; box and space come with the model
+    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    *,
+    steps: Count = 100,
+    inner_steps: Count = 50,
+    overshoot: NonNegative = 0.02,
+    candidates: Count = 10,
+) -> tuple[Images, Steps]:
+    """SDF(inf, 1), https://arxiv.org/abs/2303.12481: DeepFool until fooled, projected on the boundary's normal there.
+
+    Abdollahpourrostam, Abroshan and Moosavi-Dezfooli 2023, algorithm 2. From a point x DeepFool finds x' beyond the
+    boundary, whose normal there is w; the next x is the image plus the part of x' - image along w. A sample ends when
+    x fools, when x' is hardly closer than the one before, after `steps` projections, or when `inner_steps` of DeepFool
+    do not fool. Then the ray is searched for the boundary. Returned is the smallest adversarial point evaluated, else
+    the last. Reported steps are those of DeepFool and the projections; `overshoot` is a share of a step of DeepFool.
+
+    Deviations: the authors' code lets only a fooling x end a sample and adds the projections up, where here each starts
+    at the image: the nearest point of the tangent plane. The box is kept at every step. `candidates` best-scoring
+    classes are looked at first, after that the two whose boundary was nearest. With a target there is one boundary,
+    that to the best other class.
+    """
+    walk = _Walk(images, model.box, model.num_classes)
+    rows = torch.arange(len(labels), device=labels.device)
+    rivals = min(candidates, model.num_classes - 1)
+    limit = 10 * images[:1].numel() ** 0.5  # where the model is flat, a step must not end in infinity
+    while len(rows) > 0:
+        view = model.at(rows)
+        with torch.enable_grad():
+            points = walk.points[rows].requires_grad_()
+            scores = view(points)
+        fools, settled = walk.visit(rows, view, scores.detach(), labels[rows])
+        up, down = _pairs(view, scores.detach(), labels[rows], fools, walk.norms[rows], rivals)
+        # Gradients even where all are done by now: what a sample costs must not depend on its neighbours.
+        normal, length, norms = _nearest(scores, points, up, down, fools)
+        walk.norms[rows] = walk.norms[rows].masked_fill(walk.steps[rows, None] == 0, 0.0).scatter(1, up, norms)
+        flat = fools & length.isinf()
+        worn = torch.where(fools, walk.projections[rows] >= steps, walk.walked[rows] >= inner_steps)
+        going = torch.nonzero(~(flat | worn | settled | (fools & (walk.walked[rows] == 0))))[:, 0]
+        rows, rivals = rows[going], min(_RIVALS, rivals)
+        length = (length[going] + _BEYOND).clamp(max=limit) * (1 + overshoot)
+        walk.move(rows, normal[going], length, fools[going])
+    rows = torch.nonzero(walk.distances.isfinite() & (walk.distances > 0))[:, 0]
+    if len(rows) > 0:
+        ends = images[rows], labels[rows], walk.best[rows], walk.margins[rows], walk.first_margins[rows]
+        walk.best[rows] = drawn_back(model.at(rows), *ends)
+    return torch.where(rowwise(walk.distances.isfinite(), images), walk.best, walk.points), walk.steps
+
+
+class _Walk:
+    """Where a batch of samples stands: one row each."""
+
+    def __init__(self, images: Images, box: Box, num_classes: int) -> None:
+        self.images, self.box = images, box
+        self.points, self.best = images.clone(), images.clone()
+        self.distances = images.new_full((len(images),), torch.inf)
+        self.margins, self.first_margins = torch.zeros_like(self.distances), torch.zeros_like(self.distances)
+        self.norms = images.new_ones(len(images), num_classes)
+        self.steps = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        self.walked, self.projections = torch.zeros_like(self.steps), torch.zeros_like(self.steps)
+
+    def visit(self, rows: Rows, model: CountedModel, scores: Scores, labels: Labels) -> tuple[Tensor, Tensor]:
+        """Note what the scores say of the points of some rows; return which fool, and which of these got no closer."""
+        margins, fools = model.margins(scores, labels), model.fooled(scores, labels)
+        first = self.steps[rows] == 0
+        self.first_margins[rows] = torch.where(first, margins, self.first_margins[rows])
+        before = self.distances[rows]
+        self.offer(rows, self.points[rows], margins, fools)
+        return fools, fools & (self.distances[rows] > _SETTLED * before)
+
+    def offer(self, rows: Rows, points: Images, margins: Tensor, fools: Tensor) -> None:
+        """Take points of some rows that fool and are closer than the best so far."""
+        distances = torch.linalg.vector_norm((points - self.images[rows]).flatten(1), dim=1)
+        # On a linear model a projection leads back to where it came from: rounding must not tell which is closer.
+        closer = fools & (distances < (1 - 1e-6) * self.distances[rows])
+        taken = rows[closer]
+        self.best[taken], self.distances[taken] = points[closer], distances[closer]
+        self.margins[taken] = margins[closer]
+
+    def move(self, rows: Rows, normal: Tensor, length: Tensor, fools: Tensor) -> None:
+        """Go `length` along the unit normal; from where a point fools, to its projection on the normal at the image."""
+        images, points = self.images[rows], self.points[rows]
+        along = ((points - images) * normal).flatten(1).sum(1)
+        ahead = torch.where(rowwise(fools, points), rowwise(along, normal), rowwise(length, normal)) * normal
+        self.points[rows] = (torch.where(rowwise(fools, points), images, points) + ahead).clamp(*self.box)
+        self.steps[rows] += 1
+        self.projections[rows] += fools
+        self.walked[rows] = (self.walked[rows] + 1).masked_fill(fools, 0)
+
+
+def _pairs(
+    model: CountedModel, scores: Scores, labels: Labels, fools: Tensor, norms: Tensor, rivals: int
+) -> tuple[Labels, Labels]:
+    """The classes whose scores are to rise, nearest boundary first, (n, some), and the one that is to fall, (n,)."""
+    if model.targets is not None:
+        return model.targets[:, None], best_other(scores, model.targets)
+    gaps = (scores - scores.gather(1, labels[:, None])).abs() / norms
+    gaps = gaps.masked_fill(norms == 0, torch.inf).scatter(1, labels[:, None], torch.inf)
+    nearest = gaps.topk(rivals, dim=1, largest=False).indices
+    # Beyond a boundary it is the normal of that one boundary that counts.
+    nearest[:, 0] = torch.where(fools, best_other(scores, labels), nearest[:, 0])
+    return nearest, labels
+
+
+def _nearest(scores: Scores, points: Images, up: Labels, down: Labels, fools: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The unit normal of the nearest linearised boundary (where a point fools: of the first), its distance, all norms.
+
+    Where the model is flat the normal is zero and the length infinite.
+    """
+    normal, length = torch.zeros_like(points), torch.full_like(scores[:, 0].detach(), torch.inf)
+    norms: list[Tensor] = []
+    for column in up.T.unbind():
+        gap = (scores.gather(1, column[:, None]) - scores.gather(1, down[:, None]))[:, 0]
+        (gradient,) = torch.autograd.grad(gap.sum(), points, retain_graph=True)
+        norm = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+        ahead = gap.detach().abs() / norm
+        nearer = (ahead < length) & (~fools if norms else True)
+        length = torch.where(nearer, ahead, length)
+        normal = torch.where(rowwise(nearer, points), gradient / rowwise(norm, gradient), normal)
+        norms.append(norm)
+    return normal, length, torch.stack(norms, dim=1)
+
+
+def drawn_back(
+    model: CountedModel, images: Images, labels: Labels, points: Images, margins: Tensor, first_margins: Tensor
+) -> Images:
+    """Adversarial points, closer to their images along the rays: false position on the margin, a little beyond it.
+
+    `margins` are those of the points, `first_margins` those of the images. Costs five forwards.
+    """
+    near, far = torch.zeros_like(margins), torch.ones_like(margins)
+    near_margin, far_margin, best = first_margins, margins, points
+    tiny = torch.finfo(margins.dtype).tiny
+    for _ in range(_NARROWINGS):
+        root = near + (far - near) * near_margin / (near_margin - far_margin).clamp(min=tiny)
+        share = torch.maximum(root + 0.1 * (far - root), root * _BESIDE).minimum(far)
+        shorter = torch.lerp(images, points, rowwise(share, images)).clamp(*model.box)
+        with torch.no_grad():
+            scores = model(shorter)
+        margin, fools = model.margins(scores, labels), model.fooled(scores, labels)
+        best = torch.where(rowwise(fools, best), shorter, best)
+        far, far_margin = torch.where(fools, share, far), torch.where(fools, margin, far_margin)
+        near, near_margin = torch.where(fools, near, share), torch.where(fools, near_margin, margin)
+    return best
