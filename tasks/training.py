@@ -96,18 +96,21 @@ def standard(
     schedule: Literal["none", "cosine"] = "none",
     cosine_t_max: Count | None = None,
     validation: Rate = 0.0,
+    samples: Count | None = None,
     checkpoint: Literal["last", "best_validation", "best_test"] = "last",
 ) -> pa.Table:
     """Minimise the defense's loss over shuffled batches, in place: a table of HISTORY, one row per epoch.
 
     `weight_decay` is an L2 penalty; `cosine` takes epoch e at lr (1 + cos(pi (e - 1) / cosine_t_max)) / 2, where
-    `cosine_t_max` is `epochs` unless given. A share `validation` of the training images, drawn once, is held out.
+    `cosine_t_max` is `epochs` unless given. A share `validation` of the training images, drawn once, is held out, and
+    `samples` of the others, drawn once, are trained on (none: all).
     `checkpoint` says which epoch's weights remain; of equal ones, the earliest. The test accuracy is measured after
     the last epoch, and with `best_test` after each. Raises ModelError and TaskError as `train` does.
     """
     _refuse_contradictions(optimizer, momentum, schedule, cosine_t_max, validation, checkpoint)
     device = model.mean.device
     data, held_out = _hold_out(_on(device, train), validation, seed)
+    data = _some(data, samples, seed)
     tested = _on(device, test)
     stepper = _optimizer(model, optimizer, momentum, weight_decay)
     order = torch.Generator().manual_seed(derive_seed(seed, "order"))
@@ -129,6 +132,16 @@ def standard(
                 on_epoch(epoch, epochs)
     best.restore(model)
     return pa.Table.from_pylist(rows, schema=HISTORY)
+
+
+def _some(data: Data, samples: int | None, seed: int) -> Data:
+    """So many of the images, drawn with the cell's seed. Raises TaskError where there are not as many."""
+    if samples is None:
+        return data
+    if samples > len(data):
+        raise TaskError(f"training: samples is {samples}, but there are {len(data)} training images")
+    drawn = torch.randperm(len(data), generator=torch.Generator().manual_seed(derive_seed(seed, "samples")))
+    return data.subset(drawn[:samples].to(data.labels.device))
 
 
 @torch.no_grad()

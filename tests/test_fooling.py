@@ -91,6 +91,12 @@ def test_measures_of_fooling_stand_beside_published_ones(views):
     }
 
 
+@pytest.mark.parametrize("label", ["a(source=s)", "a(source=s, b=1)", "a(c=2, source=s, b=1)", "a(c=2, source=s)"])
+def test_a_label_without_its_source_is_that_of_the_attack_on_itself(views, label):
+    found = run_sql(views, f"select without_source('{label}', 's') as a").to_pylist()
+    assert found == [{"a": label.replace("source=s, ", "").replace(", source=s", "").replace("(source=s)", "")}]
+
+
 def test_class_accuracy_is_the_mean_over_classes_whatever_their_sizes(tmp_path):
     rows = [
         *(sample_row("k1", i, label=0, clean_pred=0, adv_pred=0, target=1) for i in range(4)),

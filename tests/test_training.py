@@ -261,3 +261,26 @@ def test_trained_weights_give_the_same_scores_in_a_model_built_afresh(mnist):
     fresh.load_state_dict({name: tensor.contiguous() for name, tensor in trained.state_dict().items()})
     images = mnist[1].images[:50] / 255
     assert torch.equal(fresh.eval()(images), trained.eval()(images))
+
+
+def test_so_many_images_are_trained_on_and_the_same_whatever_the_epochs(digits, model):
+    marked = replace(digits[0], images=digits[0].images.float() / 255)
+    marked.images[:, 0, 0, 0] = torch.linspace(0, 1, len(marked.labels))
+    seen: list[set[float]] = []
+    for epochs in (1, 3):
+        values: set[float] = set()
+
+        def loss(model, images, labels, into=values):
+            into.update(images[:, 0, 0, 0].tolist())
+            scores = model(images)
+            return scores.square().mean(), scores
+
+        standard(model, marked, digits[1], Defense(loss), 0, epochs=epochs, samples=50, batch_size=16)
+        seen.append(values)
+    assert len(seen[0]) == 50
+    assert seen[0] == seen[1]
+
+
+def test_more_images_than_there_are_cannot_be_trained_on(digits, model):
+    with pytest.raises(TaskError, match="samples is 99999, but there are"):
+        standard(model, *digits, make(NATURAL), 0, samples=99_999)

@@ -124,3 +124,24 @@ def test_a_targeted_case_is_resumed_by_its_samples_whatever_the_shard_size(tmp_p
     call("compact", tmp_path / "store")
     assert ask(tmp_path / "store", text) == ask(tmp_path / "fresh", text)
     assert all(len(list(case.iterdir())) == 1 for case in (tmp_path / "store/shards").iterdir())
+
+
+@pytest.mark.parametrize("words", [("--shard-size", 7), ("--batch-size", 3)])
+def test_a_cascade_is_resumed_and_cut_like_any_case(tmp_path, words):
+    attacks = [{"cascade": True, "eps": 0.15, "name": "two", "attacks": [{SLOW: {"seconds": 0}}, "fgsm"]}]
+    launch(spec(tmp_path, attacks, samples={"count": 13}), tmp_path / "store")
+    whole = spec(tmp_path, attacks)
+    assert launch(whole, tmp_path / "store", *words).exit_code == 0
+    launch(whole, tmp_path / "fresh")
+    text = "select case_id, sample, success, member, steps, forwards, adv_pred from samples order by all"
+    found = ask(tmp_path / "store", text)
+    assert found == ask(tmp_path / "fresh", text)
+    assert {row["member"] for row in found} == {None, 1, 2}
+    (line, *_) = [
+        r
+        for r in json.loads(call("table", tmp_path / "store", "robust_accuracy", "--json").stdout)
+        if r["attack"] == "two"
+    ]
+    robust = [row for row in found if not row["success"]]
+    assert line["samples_stored"] == 40
+    assert line["accuracy"] * 40 <= len(robust)

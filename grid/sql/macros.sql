@@ -21,5 +21,9 @@ CREATE MACRO without_eps(label, eps) AS
     coalesce(replace(replace(label, '(eps=' || eps || ')', ''), '(eps=' || eps || ', ', '('), label);
 
 -- The label of an attack without its source, for a table that has the source in columns of its own.
-CREATE MACRO without_source(label, source) AS
-    coalesce(replace(replace(label, '(source=' || source || ')', ''), ', source=' || source || ')', ')'), label);
+CREATE MACRO without_source(label, source) AS coalesce(
+    replace(replace(replace(replace(label,
+        '(source=' || source || ')', ''), '(source=' || source || ', ', '('),
+        ', source=' || source || ', ', ', '), ', source=' || source || ')', ')'),
+    label
+);
