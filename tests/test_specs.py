@@ -13,6 +13,7 @@ from grid.spec import load_spec
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
+NETWORKS = ("cnn_small", "resnet_small")
 PROFILES = [
     (path, profile) for path in SPECS for profile in (None, *yaml.safe_load(path.read_text()).get("profiles", {}))
 ]
@@ -54,3 +55,26 @@ def test_a_published_value_stands_beside_what_is_measured_on_real_images(tmp_pat
     text = call("table", store, "published").stdout
     assert "Table 5.1" in text
     assert "36.71" in text
+
+
+@pytest.mark.slow
+def test_the_tables_of_the_geometry_study_are_made_on_real_images(tmp_path):
+    if not (DATA / "cifar10-jpeg").exists():
+        pytest.skip(f"no CIFAR-10 as JPEG under {DATA}")
+    store = tmp_path / "store"
+    result = call(
+        "launch", ROOT / "specs/geometry.yaml", "--profile", "smoke", "--store", store, "--address", "inline",
+        "--data-root", DATA, "--set", "samples.count=8", "--set", "cells.*.training.samples=1000",
+        "--set", "exclude=[{attack: fgsm, eps: [0.005, 0.01]}]",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    fooling = json.loads(call("table", store, "fooling", "--json").stdout)
+    assert {row["attack"].partition("(")[0] for row in fooling} == {
+        *("fgsm", "deepfool", "sparsefool", "one_pixel", "universal")
+    }
+    assert all(row["complete"] for row in fooling)
+    fitted = [row for row in fooling if row["attack"].startswith("universal")]
+    assert all(0 <= row["fit_fooling_rate"] <= 1 and row["n_attacked"] == 8 for row in fitted)
+    transfer = json.loads(call("table", store, "transfer", "--json").stdout)
+    pairs = [(row["source_architecture"], row["architecture"]) for row in transfer if "eps=15" in row["attack"]]
+    assert sorted(pairs) == sorted(2 * [(a, b) for a in NETWORKS for b in NETWORKS])

@@ -1,0 +1,230 @@
+"""The one-pixel attack: differential evolution over the places and colours of a few pixels, on scores alone."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tasks.config import Budget
+from tasks.metrics import CountedModel
+from tasks.parameters import Count, CountOrZero, Share
+from tasks.registry import component
+from tasks.streams import Streams
+from tasks.types import AttackError, Images, Labels, Rows, Scores, Steps
+
+
+@component(
+    "attack",
+    version=1,
+    paper="https://arxiv.org/abs/1710.08864",
+    norms=("l0",),
+    budget="minimal",
+    knowledge="score",
+    targeting=("untargeted", "targeted"),
+)
+def one_pixel(
+    model: CountedModel,
+    images: Images,
+    labels: Labels,
+    budget: Budget,  # noqa: ARG001 - part of every attack's contract; the space comes with the model
+    streams: Streams,
+    *,
+    pixels: Count = 1,
+    population: Count = 400,
+    generations: CountOrZero = 100,
+    stop: Literal["success", "confidence", "never"] = "success",
+    untargeted_stop: Share = 0.1,
+    targeted_stop: Share = 0.5,
+) -> tuple[Images, Steps]:
+    """One-pixel attack, https://arxiv.org/abs/1710.08864: the places and colours of `pixels` pixels, by evolution.
+
+    Su et al. 2019, section III. A member of the population is a place and a colour in [0, 1] for each pixel; at first
+    places are uniform and colours N(0.5, 0.5), clipped. Its child is a + (b - c) / 2 of three different members drawn
+    at random, without crossover; what is out of range is drawn anew, uniformly. It replaces its parent if the true
+    class is less likely with it, or the target likelier. (One of the studies prints b + c; its code has the minus.)
+
+    Returned is the best candidate evaluated that fools, else the best one, else the image. A sample is done when a
+    candidate fools. The published procedure is stop: confidence: done when the true class is less likely than
+    `untargeted_stop`, or the target likelier than `targeted_stop`, whatever the prediction. Steps are generations.
+    Candidates are ranked by log-odds in float64: the same order, but on a sure model float32 has no other likelihoods
+    than 1. An image that the model errs on anyway is returned as it is.
+    """
+    if population < 3:
+        raise AttackError(f"one_pixel draws three different members of a population of {population}")
+
+    def done(search: _Search) -> Tensor:
+        lowest = search.fitness.amin(1)
+        if stop == "confidence" and model.targets is None:
+            return lowest.sigmoid() < untargeted_stop
+        if stop == "confidence":
+            return (-lowest).sigmoid() > targeted_stop
+        return search.fools if stop == "success" else torch.zeros_like(search.fools)
+
+    images = images.contiguous()
+    found, steps = images.clone(), torch.zeros_like(labels)
+    with torch.no_grad():
+        scores = model(images)
+        rows = torch.nonzero(~model.fooled(scores, labels))[:, 0]
+        fitness = _fitness(model, scores, labels)
+        # Better is what is so by more than rounding, which depends on who else is in the batch.
+        slack = 16 * torch.finfo(scores.dtype).eps * scores.abs().amax(1).double()
+        together, at_once = (max(1, values // images.shape[1:].numel()) for values in _sizes(images))
+        # Samples have nothing to do with each other: some go through all their generations, then some more.
+        for some in torch.split(rows, max(1, together // population)) if len(rows) > 0 else ():
+            members = _members(streams.at(some), images, population, pixels)
+            search = _Search(model.at(some), some, images[some], labels[some], fitness[some], slack[some], members)
+            search.advance(members, at_once)
+            for generation in range(1, generations + 1):
+                search.release(done(search), found)
+                if len(search.rows) == 0:
+                    break
+                steps[search.rows] = generation
+                drawn = search.draw(streams, range(generation, generations + 1))
+                search.advance(_children(search.members, drawn), at_once)
+            search.release(torch.ones_like(search.fools), found)
+    return found, steps
+
+
+class _Search:
+    """Samples among their generations, one row each.
+
+    `members` are (n, population, pixels, 2 + channels): places, as shares of height and width, and colours; `fitness`
+    is theirs, (n, population), lower is better. `best`, (n, pixels, 2 + channels), is the best candidate evaluated; it
+    is NaN where that is the image itself.
+    """
+
+    def __init__(
+        self,
+        model: CountedModel,
+        rows: Rows,
+        images: Images,
+        labels: Labels,
+        fitness: Tensor,
+        slack: Tensor,
+        members: Tensor,
+    ) -> None:
+        self.model = model
+        self.rows = rows
+        self.images = images
+        self.labels = labels
+        self.slack = slack
+        self.members = members
+        self.fitness = torch.full(members.shape[:2], torch.inf, dtype=fitness.dtype, device=rows.device)
+        self.best = torch.full_like(members[:, 0], torch.nan)
+        self.best_fitness = fitness
+        self.fools = torch.zeros_like(rows, dtype=torch.bool)
+        self._canvas, self._painter = images[:0], model
+        self._drawn = members.new_empty(0, len(rows))
+
+    def draw(self, streams: Streams, ahead: range) -> Tensor:
+        """The numbers of the next generation, (n, population, 3 + genes): those of several are drawn at once."""
+        if len(self._drawn) == 0:
+            shape = (self.members.shape[1], 3 + self.members[0, 0].numel())
+            size = len(self.rows) * shape[0] * shape[1]
+            block = ahead[: min(8, max(1, (1 << 22 if self.rows.is_cuda else 1 << 16) // size))]
+            self._drawn = streams.at(self.rows).uniform("children", block, shape, self.members.dtype)
+        drawn, self._drawn = self._drawn[0], self._drawn[1:]
+        return drawn
+
+    def advance(self, candidates: Tensor, at_once: int) -> None:
+        """Evaluate a candidate for each member, at most `at_once` in a pass; the better ones take their places."""
+        own = torch.arange(len(self.rows), device=self.rows.device).repeat_interleave(candidates.shape[1])
+        model, labels = self.model.at(own), self.labels[own]
+        places, colours = _decoded(candidates, self.model, self.images)
+        batches = -(-len(own) // at_once)
+        parts = zip(places.chunk(batches, 1), colours.chunk(batches, 1), strict=True)
+        scores = torch.cat([self._scores(*part) for part in parts], 1).flatten(0, 1)
+        fitness = _fitness(model, scores, labels).view(len(self.rows), -1)
+        fools = model.fooled(scores, labels).view_as(fitness)
+        fooling = fools.any(1)
+        lowest, place = fitness.masked_fill(fools != fooling[:, None], torch.inf).min(1)
+        better = torch.where(fooling == self.fools, lowest < self.best_fitness - self.slack, fooling)
+        chosen = candidates[torch.arange(len(place), device=place.device), place]
+        self.best = torch.where(better[:, None, None], chosen, self.best)
+        self.best_fitness = torch.where(better, lowest, self.best_fitness)
+        self.fools = self.fools | fooling
+        fitter = fitness < self.fitness - self.slack[:, None]
+        self.members = torch.where(fitter[:, :, None, None], candidates, self.members)
+        self.fitness = torch.where(fitter, fitness, self.fitness)
+
+    def _scores(self, places: Tensor, colours: Tensor) -> Scores:
+        """The scores with some candidates painted, (n, candidates, classes)."""
+        count = places.shape[1]
+        if len(self._canvas) != len(self.rows) * count:
+            self._canvas = self.images.repeat_interleave(count, 0)
+            own = torch.arange(len(self.rows), device=self.rows.device).repeat_interleave(count)
+            self._painter = self.model.at(own)
+        flat, places = self._canvas.flatten(2), places.flatten(0, 1)
+        before = flat.gather(2, places)
+        _paint(flat, places, colours.flatten(0, 1))
+        scores = self._painter(self._canvas)
+        flat.scatter_(2, places, before)  # the canvas is clean again
+        return scores.view(len(self.rows), count, -1)
+
+    def release(self, gone: Tensor, found: Images) -> None:
+        """Let samples go, (n,), and write what was found for them."""
+        if not bool(gone.any()):
+            return
+        ready = gone & ~self.best[:, 0, 0].isnan()
+        painted = self.images[ready]
+        places, colours = _decoded(self.best[ready][:, None], self.model, self.images)
+        _paint(painted.flatten(2), places[:, 0], colours[:, 0])
+        found[self.rows[ready]] = painted
+        going = torch.nonzero(~gone)[:, 0]
+        self.model, self.rows, self.images = self.model.at(going), self.rows[going], self.images[going]
+        self.labels, self.slack, self.members = self.labels[going], self.slack[going], self.members[going]
+        self.fitness, self.best, self.best_fitness = self.fitness[going], self.best[going], self.best_fitness[going]
+        self.fools, self._drawn = self.fools[going], self._drawn[:, going]
+        self._canvas = self._canvas[:0]
+
+
+def _sizes(images: Images) -> tuple[int, int]:
+    """How many pixel values to work on together, and in one pass: on a CPU convolutions slow down beyond its cache."""
+    return (1 << 24, 1 << 24) if images.is_cuda else (1 << 21, 1 << 18)
+
+
+def _members(streams: Streams, images: Images, population: int, pixels: int) -> Tensor:
+    """The first generation, (n, population, pixels, 2 + channels)."""
+    places = streams.uniform("places", 0, (population, pixels, 2), images.dtype)
+    colours = streams.normal("colours", 0, (population, pixels, images.shape[1]), images.dtype)
+    return torch.cat([places, colours.mul_(0.5).add_(0.5).clamp_(0, 1)], dim=3)
+
+
+def _children(members: Tensor, drawn: Tensor) -> Tensor:
+    """A child for each member, by numbers in [0, 1), (n, population, 3 + genes)."""
+    count = members.shape[1]
+    a = (drawn[:, :, 0] * count).long()
+    b = (drawn[:, :, 1] * (count - 1)).long()
+    b += b >= a
+    c = (drawn[:, :, 2] * (count - 2)).long()
+    c += c >= torch.minimum(a, b)
+    c += c >= torch.maximum(a, b)
+    first = torch.arange(len(members), device=members.device)[:, None] * count
+    parents = members.flatten(0, 1).index_select(0, (torch.stack([a, b, c]) + first).flatten()).view(3, *members.shape)
+    children = torch.add(parents[0], parents[1] - parents[2], alpha=0.5)
+    fresh = drawn[:, :, 3:].view_as(children)
+    return torch.where((children < 0) | (children > 1), fresh, children)
+
+
+def _decoded(candidates: Tensor, model: CountedModel, images: Images) -> tuple[Tensor, Tensor]:
+    """What candidates paint where: pixels and values, both (n, candidates, channels, pixels)."""
+    _, channels, height, width = images.shape
+    row = (candidates[..., 0] * height).long().clamp_(max=height - 1)
+    column = (candidates[..., 1] * width).long().clamp_(max=width - 1)
+    places = (row * width + column)[:, :, None].expand(-1, -1, channels, -1)
+    colours = candidates[..., 2:].transpose(2, 3).flatten(0, 1)
+    return places, model.inputs(colours[..., None])[..., 0].view(places.shape)
+
+
+def _paint(flat: Images, places: Tensor, colours: Tensor) -> None:
+    """Write pixels into images, (m, channels, height * width), one after the other: two may share a place."""
+    for pixel in range(places.shape[2]):
+        flat.scatter_(2, places[:, :, pixel, None], colours[:, :, pixel, None])
+
+
+def _fitness(model: CountedModel, scores: Scores, labels: Labels) -> Tensor:
+    """The log-odds of the label, or of not the target, (batch,)."""
+    classes, sign = (labels, 1) if model.targets is None else (model.targets, -1)
+    log_probabilities = model.log_probabilities(scores.double())
+    others = log_probabilities.scatter(1, classes[:, None], -torch.inf).logsumexp(1)
+    return sign * (log_probabilities.gather(1, classes[:, None])[:, 0] - others)
