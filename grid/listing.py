@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from grid.ensembles import ENSEMBLES
 from grid.errors import UsageError
 from tasks import registry
 from tasks.registry import REQUIRED, Description
@@ -15,7 +16,29 @@ def components(kind: str) -> pa.Table:
     singular = folders.get(kind, kind)
     if singular not in registry.FOLDERS:
         raise UsageError(f"no kind of component {kind!r}. There are: {', '.join(sorted(folders))}")
-    return pa.Table.from_pylist([_row(registry.describe(singular, name)) for name in registry.names(singular)])
+    rows = [_row(registry.describe(singular, name)) for name in registry.names(singular)]
+    if singular == "attack":
+        rows += [_ensemble(name) for name in ENSEMBLES]
+    return pa.Table.from_pylist(rows)
+
+
+def _ensemble(name: str) -> dict[str, str]:
+    """A ready cascade, with what all its members share."""
+    members = [
+        (registry.describe("attack", attack), own) for member in ENSEMBLES[name] for attack, own in member.items()
+    ]
+    facts = [found.facts for found, _ in members]
+    said = " then ".join(f"{found.name}({', '.join(f'{k}={v}' for k, v in own.items())})" for found, own in members)
+    return {
+        "name": name,
+        "knowledge": ", ".join(dict.fromkeys(each["knowledge"] for each in facts)),
+        "norms": ", ".join(norm for norm in facts[0]["norms"] if all(norm in each["norms"] for each in facts)),
+        "targeting": "untargeted",
+        "budget": "eps",
+        "parameters": "",
+        "summary": f"Cascade: {said}",
+        "paper": members[0][0].paper,
+    }
 
 
 def _row(found: Description) -> dict[str, str]:

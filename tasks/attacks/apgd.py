@@ -1,0 +1,233 @@
+"""Auto-PGD: projected gradient ascent with momentum that chooses its own step size."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tasks.attacks._dlr import Objective, dlr, dlr_towards, log_odds
+from tasks.attacks.pgd import Ball, Climb, Stop, length_of, to_front
+from tasks.config import Budget
+from tasks.metrics import CountedModel, radius, rowwise
+from tasks.parameters import Count, Share
+from tasks.registry import component
+from tasks.streams import Streams
+from tasks.types import Images, Labels, Scores, Steps
+
+Loss = Literal["ce", "dlr", "targeted_dlr"]
+
+_INERTIA = 0.25
+"""The share of an update that comes from the one before: the paper's 1 - alpha."""
+
+
+@component(
+    "attack",
+    version=1,
+    paper="https://arxiv.org/abs/2003.01690",
+    norms=("linf", "l2"),
+    budget="eps",
+    knowledge="white-box",
+    targeting=("untargeted", "targeted"),
+)
+def apgd(
+    model: CountedModel,
+    images: Images,
+    labels: Labels,
+    budget: Budget,
+    streams: Streams,
+    *,
+    loss: Literal["ce", "dlr", "targeted_dlr"] = "ce",
+    steps: Count = 100,
+    restarts: Count = 1,
+    rho: Share = 0.75,
+    target_classes: Count = 9,
+    stop: Literal["success", "never"] = "success",
+    variant: Literal["corrected", "published"] = "corrected",
+) -> tuple[Images, Steps]:
+    """APGD, https://arxiv.org/abs/2003.01690: steps of 2 eps with momentum, halved from the best point again and again.
+
+    Croce and Hein 2020, algorithm 1, from a random start at distance eps. `ce` is the head's own loss, climbed as
+    log-odds, which do not saturate; `dlr` the difference of logits ratio, with targets the targeted one.
+    `targeted_dlr` without targets is AutoAttack's APGD-T: it aims at the `target_classes` best-scoring other classes
+    of the image in turn. `restarts` and further classes are for samples that are not fooled yet. Where the scores of
+    a ratio tie, or classes are too few for it (under 3, targeted 4), it is the plain margin. Returned is the first
+    point that reaches the aim, else (or with stop: never) the evaluated point with the highest loss, those that reach
+    the aim before all others; of several restarts and classes, that with the smallest margin.
+
+    At each checkpoint a sample's step size is halved where less than the share `rho` of the updates since the last one
+    raised the loss, and, in the published variant, where neither size nor best loss have changed since. The corrected
+    one halves at every second checkpoint at the least, and drops the momentum where a sample goes back to its best
+    point: of the points it finds, more fool, above all within few steps.
+    """
+    plan = _Plan(loss, steps, rho, stop, published=variant == "published")
+    best = Climb(images.clone(), torch.full_like(images[:, 0, 0, 0], torch.inf), torch.zeros_like(labels))
+    aims: list[Labels | None] = [None]
+    if loss == "targeted_dlr" and model.targets is None:
+        with torch.no_grad():
+            scores = model(images)
+        best.standing = _standing(model, scores, labels)
+        others = scores.scatter(1, labels[:, None], -torch.inf)
+        aims = list(others.topk(min(target_classes, model.num_classes - 1), dim=1).indices.T)
+    for number, aim in enumerate(aim for aim in aims for _ in range(restarts)):
+        rows = torch.nonzero(best.standing >= 0)[:, 0]
+        if len(rows) == 0:
+            break
+        clean, ball = images[rows], Ball(images[rows], budget, model.box)
+        start = ball.clip(_random_point(clean, budget, streams.at(rows), number))
+        walk = _Walk(start, labels[rows], None if aim is None else aim[rows], 2 * radius(budget))
+        best.merge(rows, _climb(model.at(rows), walk, ball, plan))
+    return best.images, best.steps
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What every climb of one attack has in common: see `apgd`."""
+
+    loss: Loss
+    steps: int
+    rho: float
+    stop: Stop
+    published: bool
+
+
+def _climb(model: CountedModel, walk: "_Walk", ball: Ball, plan: _Plan) -> Climb:
+    """Evaluate the start, then make and evaluate the steps. Uses walk and ball up."""
+    whole, checked, checkpoints = model, 0, _checkpoints(plan.steps)
+    for step in range(plan.steps + 1):
+        gradient, scores, seen = _look(model, walk, plan.loss, ahead=step < plan.steps)
+        walk.arrive(seen, _standing(model, scores, walk.labels), gradient, plan.stop)
+        if step == plan.steps:
+            break
+        if plan.stop == "success" and step % model.sync_every == 0 and walk.release(walk.standing >= 0, ball):
+            if len(walk.rows) == 0:
+                break
+            model = whole.at(walk.rows)
+        if step in checkpoints:
+            walk.check(plan.rho * (step - checked), published=plan.published)
+            checked = step
+        walk.steps += 1 if plan.stop == "never" else walk.standing >= 0
+        walk.move(ball, first=step == 0)
+    walk.release(torch.zeros_like(walk.halved), ball)
+    return walk.found
+
+
+def _checkpoints(steps: int) -> set[int]:
+    """After which steps the step sizes are looked at: the paper's w_j, rounded as in its code."""
+    ahead, least, fewer = (max(share * steps // 100, 1) for share in (22, 6, 3))
+    found, step = set(), ahead
+    while step < steps:
+        found.add(step)
+        ahead = max(ahead - fewer, least)
+        step += ahead
+    return found
+
+
+def _look(model: CountedModel, walk: "_Walk", loss: Loss, *, ahead: bool) -> tuple[Tensor | None, Scores, Objective]:
+    """At the points: the gradient of the objective (none unless there is a step ahead), the scores, the objective."""
+    with torch.set_grad_enabled(ahead):
+        points = walk.points.detach().requires_grad_(ahead)
+        scores = model(points)
+    seen = _objective(model, scores.detach(), walk, loss)
+    gradient = torch.autograd.grad(scores, points, seen.direction)[0] if ahead else None
+    return gradient, scores.detach(), seen
+
+
+def _objective(model: CountedModel, scores: Scores, walk: "_Walk", loss: Loss) -> Objective:
+    if loss == "ce":
+        return log_odds(model, scores, walk.labels)
+    if loss == "dlr" or model.targets is not None:
+        return dlr(model, scores, walk.labels)
+    return dlr_towards(scores, walk.labels, walk.aim)
+
+
+def _standing(model: CountedModel, scores: Scores, labels: Labels) -> Tensor:
+    """As in `Climb`."""
+    margin, reached = model.standing(scores, labels)
+    return torch.where(reached, margin, margin.clamp(min=0))
+
+
+def _random_point(clean: Images, budget: Budget, streams: Streams, number: int) -> Images:
+    """A point in a random direction from each image, at distance eps."""
+    shape = tuple(clean.shape[1:])
+    if budget.norm == "linf":
+        drawn = streams.uniform("start", number, shape, clean.dtype).mul_(2).sub_(1)
+        size = drawn.flatten(1).abs().amax(1).clamp_(min=torch.finfo(clean.dtype).tiny)
+    else:
+        drawn = streams.normal("start", number, shape, clean.dtype)
+        size = length_of(drawn)
+    return torch.addcmul(clean, drawn, rowwise(radius(budget) / size, drawn))
+
+
+class _Walk:
+    """The samples still climbing, one row each: where they are, where they were before, and their best points.
+
+    `aim` is the class that a targeted ratio lifts, for any other loss of no use. `found` has a row for each sample
+    that the climb began with, and gets those that leave.
+    """
+
+    def __init__(self, start: Images, labels: Labels, aim: Labels | None, size: float) -> None:
+        nothing = start.new_zeros(len(start), dtype=torch.float64)
+        self.found = Climb(start.clone(), torch.full_like(start[:, 0, 0, 0], torch.inf), torch.zeros_like(labels))
+        self.rows = torch.arange(len(labels), device=labels.device)
+        self.labels, self.aim = labels, (labels if aim is None else aim).clone()
+        self.points, self.before, self.spare = start, torch.empty_like(start), torch.empty_like(start)
+        self.gradient, self.sizes = torch.zeros_like(start), torch.full_like(self.found.standing, size)
+        self.peaks, self.peak_gradient = start.clone(), torch.zeros_like(start)
+        self.standing, self.steps = self.found.standing.clone(), torch.zeros_like(labels)
+        self.value, self.peak, self.last_peak = nothing + torch.inf, nothing - torch.inf, nothing - torch.inf
+        self.rises, self.halved = nothing, torch.zeros_like(labels, dtype=torch.bool)
+
+    def arrive(self, seen: Objective, standing: Tensor, gradient: Tensor | None, stop: Stop) -> None:
+        """Note what was seen at the points, and make them the peaks where they are better."""
+        done, reached = self.standing < 0, standing < 0
+        higher = seen.value > self.peak + seen.rounding
+        better = torch.where(done, reached & higher & (stop == "never"), reached | higher)
+        self.rises = self.rises + (seen.value > self.value + seen.rounding)
+        self.value, self.peak = seen.value, torch.where(better, seen.value, self.peak)
+        self.standing = torch.where(better, standing, self.standing)
+        weight = rowwise(better.to(self.points.dtype), self.points)
+        self.peaks.lerp_(self.points, weight)  # exact for weights 0 and 1, and much faster than `where`
+        if gradient is not None:
+            self.gradient = gradient.contiguous()
+            self.peak_gradient.lerp_(self.gradient, weight)
+
+    def check(self, rises_due: float, *, published: bool) -> None:
+        """Halve the step sizes of those that do not get on, and put them back to their peaks."""
+        stuck = self.peak <= self.last_peak if published else torch.ones_like(self.halved)
+        self.halved = (stuck & ~self.halved) | (self.rises < rises_due)
+        self.sizes = torch.where(self.halved, self.sizes / 2, self.sizes)
+        self.last_peak, self.value = self.peak.clone(), torch.where(self.halved, self.peak, self.value)
+        self.rises.zero_()
+        rows = torch.nonzero(self.halved)[:, 0]
+        self.points[rows], self.gradient[rows] = self.peaks[rows], self.peak_gradient[rows]
+        if not published:
+            self.before[rows] = self.points[rows]
+
+    def release(self, going: Tensor, ball: Ball) -> bool:
+        """Let the rows that do not go on leave, with their peaks as results. Whether there were any."""
+        if bool(going.all()):
+            return False
+        tensors = {name: tensor for name, tensor in vars(self).items() if isinstance(tensor, Tensor)}
+        count = to_front(going, [*(tensor for name, tensor in tensors.items() if name != "spare"), *ball.held])
+        gone = self.rows[count:]
+        self.found.images[gone], self.found.standing[gone] = self.peaks[count:], self.standing[count:]
+        self.found.steps[gone] = self.steps[count:]
+        for name, tensor in tensors.items():
+            setattr(self, name, tensor[:count])
+        return True
+
+    def move(self, ball: Ball, *, first: bool) -> None:
+        """The next points: a step of each sample's size up the gradient, three quarters of it, and inertia."""
+        if ball.norm == "linf":
+            ahead = torch.sign(self.gradient, out=self.spare)
+            ahead = torch.addcmul(self.points, ahead, rowwise(self.sizes, ahead), out=ahead)
+        else:
+            lengths = rowwise(self.sizes / length_of(self.gradient), self.points)
+            ahead = torch.addcmul(self.points, self.gradient, lengths, out=self.spare)
+        ball.clip(ahead)
+        if not first:
+            # x + 3/4 (z - x) + 1/4 (x - before) = 3/4 z + 1/4 (2 x - before), with z ahead.
+            ahead.lerp_(self.before.lerp_(self.points, 2.0), _INERTIA)
+            ball.clip(ahead)
+        self.points, self.before, self.spare = ahead, self.points, self.before
