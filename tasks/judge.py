@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from tasks import registry
 from tasks.config import Attack, Case
+from tasks.counted import CountedModel, classifier, refuse_broken, scores_of
 from tasks.intact import intact
-from tasks.metrics import CountedModel, classifier, distances, frozen, margins, refuse_broken, rowwise, scores_of
+from tasks.metrics import distances, frozen, margins, rowwise
 from tasks.noise import Noise, is_stochastic
 from tasks.rows import MEASURED, Columns, rows_of
 from tasks.streams import Streams

@@ -10,8 +10,9 @@ from torch import nn
 
 from tasks import registry
 from tasks.config import Case
+from tasks.counted import CountedModel
 from tasks.intact import intact
-from tasks.metrics import CountedModel, frozen
+from tasks.metrics import frozen
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Prepared
 

@@ -8,7 +8,8 @@ from tasks import registry
 from tasks.attacks._dlr import dlr, dlr_towards, log_odds
 from tasks.attacks.apgd import _checkpoints, _random_point, _Walk
 from tasks.config import Budget
-from tasks.metrics import CountedModel, frozen
+from tasks.counted import CountedModel
+from tasks.metrics import frozen
 from tasks.streams import Streams
 
 LOSSES = ["ce", "dlr", "targeted_dlr"]

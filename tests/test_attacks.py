@@ -8,8 +8,9 @@ from attack_toys import Toy, Wavering, attacked, case, conv_net, linear, pixels,
 
 from tasks import registry
 from tasks.config import Budget
+from tasks.counted import CountedModel
 from tasks.judge import attack_samples
-from tasks.metrics import CountedModel, frozen
+from tasks.metrics import frozen
 from tasks.prepare import prepare_attack
 from tasks.streams import Streams
 from tasks.types import ModelError

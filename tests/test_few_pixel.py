@@ -9,7 +9,8 @@ from torch import nn
 
 from tasks import registry
 from tasks.config import Budget
-from tasks.metrics import CountedModel, frozen
+from tasks.counted import CountedModel
+from tasks.metrics import frozen
 from tasks.streams import Streams
 
 L0 = Budget("l0", None)

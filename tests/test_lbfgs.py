@@ -7,7 +7,8 @@ from test_cw import predicted, to_boundaries
 
 from tasks import registry
 from tasks.config import Budget
-from tasks.metrics import CountedModel, frozen
+from tasks.counted import CountedModel
+from tasks.metrics import frozen
 from tasks.streams import Streams
 
 MINIMAL = Budget("l2", None)

@@ -8,7 +8,8 @@ from attack_toys import Toy, conv_net, linear, pixels
 from torch import nn
 
 from tasks.config import Budget
-from tasks.metrics import CountedModel, distances, frozen, margins, project, radius, scores_of
+from tasks.counted import CountedModel, scores_of
+from tasks.metrics import distances, frozen, margins, project, radius
 from tasks.types import AttackError, ModelError
 
 LINF, L2 = Budget("linf", 0.1), Budget("l2", 0.5)

@@ -6,7 +6,8 @@ from attack_toys import attacked, conv_net, linear, pixels
 
 from tasks import registry
 from tasks.config import Budget
-from tasks.metrics import CountedModel, frozen
+from tasks.counted import CountedModel
+from tasks.metrics import frozen
 from tasks.streams import Streams
 
 MINIMAL = Budget("l2", None)

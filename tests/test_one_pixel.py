@@ -7,7 +7,8 @@ from torch import nn
 
 from tasks.attacks.one_pixel import _children, _decoded, _paint, one_pixel
 from tasks.config import Budget
-from tasks.metrics import CountedModel, frozen
+from tasks.counted import CountedModel
+from tasks.metrics import frozen
 from tasks.streams import Streams
 from tasks.types import AttackError
 

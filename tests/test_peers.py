@@ -11,7 +11,8 @@ from attack_toys import attacked, conv_net, linear, pixels
 
 from tasks.attacks import _peer
 from tasks.config import Budget
-from tasks.metrics import CountedModel, frozen
+from tasks.counted import CountedModel
+from tasks.metrics import frozen
 from tasks.streams import Streams
 from tasks.types import AttackError
 

@@ -7,7 +7,8 @@ from torch import nn
 
 from tasks import registry
 from tasks.config import Budget
-from tasks.metrics import CountedModel, frozen, margins
+from tasks.counted import CountedModel
+from tasks.metrics import frozen, margins
 from tasks.streams import Streams
 
 SIGN = ["fgsm", "bim", "pgd"]

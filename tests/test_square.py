@@ -8,7 +8,8 @@ from torch import nn
 from tasks.attacks._squares import L2Squares, LinfSquares, _bump, _hill, _Windows
 from tasks.attacks.square import _Plan, square
 from tasks.config import Budget
-from tasks.metrics import CountedModel, frozen, margins
+from tasks.counted import CountedModel
+from tasks.metrics import frozen, margins
 from tasks.streams import Streams
 
 LINF, L2 = Budget("linf", 0.1), Budget("l2", 0.3)

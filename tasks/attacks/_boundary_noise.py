@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tasks.metrics import Box, CountedModel, rowwise
+from tasks.counted import CountedModel
+from tasks.metrics import Box, rowwise
 from tasks.streams import Streams
 from tasks.types import Images, Labels
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from tasks.config import Norm
-from tasks.metrics import Box, CountedModel, best_other, rowwise
+from tasks.counted import CountedModel
+from tasks.metrics import Box, best_other, rowwise
 from tasks.types import Images, Labels, Scores, Steps
 
 _BEYOND = 1e-4

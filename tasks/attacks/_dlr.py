@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tasks.metrics import CountedModel, best_other
+from tasks.counted import CountedModel
+from tasks.metrics import best_other
 from tasks.types import Labels, Scores
 
 

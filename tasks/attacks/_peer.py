@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.config import Budget, Json
-from tasks.metrics import CountedModel
+from tasks.counted import CountedModel
 from tasks.model import seeded
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, Rows, Scores, Steps, TaskError

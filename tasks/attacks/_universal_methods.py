@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from tasks.config import Budget
-from tasks.metrics import CountedModel, project, radius
+from tasks.counted import CountedModel
+from tasks.metrics import project, radius
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Rows
 

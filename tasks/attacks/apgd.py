@@ -9,7 +9,8 @@ from torch import Tensor
 from tasks.attacks._dlr import Objective, dlr, dlr_towards, log_odds
 from tasks.attacks.pgd import Ball, Climb, Stop, length_of, to_front
 from tasks.config import Budget
-from tasks.metrics import CountedModel, radius, rowwise
+from tasks.counted import CountedModel
+from tasks.metrics import radius, rowwise
 from tasks.parameters import Count, Share
 from tasks.registry import component
 from tasks.streams import Streams

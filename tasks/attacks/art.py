@@ -16,7 +16,7 @@ from tasks.attacks._peer import (
     refuse_eps,
 )
 from tasks.config import Budget, Json
-from tasks.metrics import CountedModel
+from tasks.counted import CountedModel
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, Steps

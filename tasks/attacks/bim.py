@@ -6,7 +6,8 @@ import torch
 
 from tasks.attacks.pgd import Ball, climb
 from tasks.config import Budget
-from tasks.metrics import CountedModel, Gradient, radius
+from tasks.counted import CountedModel, Gradient
+from tasks.metrics import radius
 from tasks.parameters import Count
 from tasks.registry import component
 from tasks.streams import Streams

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from tasks.config import Budget
-from tasks.metrics import Box, CountedModel, best_other, rowwise
+from tasks.counted import CountedModel
+from tasks.metrics import Box, best_other, rowwise
 from tasks.parameters import Count, NonNegative, Positive
 from tasks.registry import component
 from tasks.streams import Streams

@@ -6,7 +6,8 @@ import torch
 
 from tasks.attacks._deepfool_walk import FIRST_LOOKS, Crossing, Rules, walk
 from tasks.config import Budget
-from tasks.metrics import CountedModel, rowwise
+from tasks.counted import CountedModel
+from tasks.metrics import rowwise
 from tasks.parameters import Count, NonNegative
 from tasks.registry import component
 from tasks.streams import Streams

@@ -8,7 +8,8 @@ from torch import Tensor
 from tasks.attacks._fab_projection import step_to_hyperplane
 from tasks.attacks.pgd import length_of
 from tasks.config import Budget
-from tasks.metrics import Box, CountedModel, best_other, rowwise
+from tasks.counted import CountedModel
+from tasks.metrics import Box, best_other, rowwise
 from tasks.parameters import Count, Positive, Share
 from tasks.registry import component
 from tasks.streams import Streams

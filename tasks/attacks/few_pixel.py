@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from tasks.config import Budget
-from tasks.metrics import CountedModel, rowwise
+from tasks.counted import CountedModel
+from tasks.metrics import rowwise
 from tasks.parameters import Count
 from tasks.registry import component
 from tasks.streams import Streams

@@ -5,7 +5,8 @@ from typing import Literal
 import torch
 
 from tasks.config import Budget
-from tasks.metrics import CountedModel, radius
+from tasks.counted import CountedModel
+from tasks.metrics import radius
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Steps

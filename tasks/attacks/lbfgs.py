@@ -5,7 +5,8 @@ from torch import Tensor
 
 from tasks.attacks.superdeepfool import drawn_back
 from tasks.config import Budget
-from tasks.metrics import Box, CountedModel, rowwise
+from tasks.counted import CountedModel
+from tasks.metrics import Box, rowwise
 from tasks.parameters import Count, Positive
 from tasks.registry import component
 from tasks.streams import Streams

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tasks.config import Budget
-from tasks.metrics import CountedModel
+from tasks.counted import CountedModel
 from tasks.parameters import Count, CountOrZero, Share
 from tasks.registry import component
 from tasks.streams import Streams

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from tasks.config import Budget
-from tasks.metrics import Box, CountedModel, Gradient, radius, rowwise
+from tasks.counted import CountedModel, Gradient
+from tasks.metrics import Box, radius, rowwise
 from tasks.parameters import Count, Positive
 from tasks.registry import component
 from tasks.streams import Streams

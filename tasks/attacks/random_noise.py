@@ -7,7 +7,8 @@ from torch import Tensor
 
 from tasks.attacks.pgd import length_of
 from tasks.config import Budget
-from tasks.metrics import CountedModel, radius, rowwise
+from tasks.counted import CountedModel
+from tasks.metrics import radius, rowwise
 from tasks.parameters import Count
 from tasks.registry import component
 from tasks.streams import Streams

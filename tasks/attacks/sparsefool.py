@@ -7,7 +7,8 @@ from torch import Tensor
 
 from tasks.attacks._deepfool_walk import Rules, differs, walk
 from tasks.config import Budget
-from tasks.metrics import Box, CountedModel, rowwise
+from tasks.counted import CountedModel
+from tasks.metrics import Box, rowwise
 from tasks.parameters import Count, NonNegative, Positive
 from tasks.registry import component
 from tasks.streams import Streams

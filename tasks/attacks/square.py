@@ -10,7 +10,8 @@ from torch import Tensor
 
 from tasks.attacks._squares import Change, L2Squares, LinfSquares, Squares
 from tasks.config import Budget
-from tasks.metrics import CountedModel, radius, rowwise
+from tasks.counted import CountedModel
+from tasks.metrics import radius, rowwise
 from tasks.parameters import Count, Share
 from tasks.registry import component
 from tasks.streams import Streams

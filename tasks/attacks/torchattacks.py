@@ -2,7 +2,7 @@
 
 from tasks.attacks._peer import PixelModel, attack_class, called, classes, library, make, pixel_eps, refuse_eps, seed_of
 from tasks.config import Budget, Json
-from tasks.metrics import CountedModel
+from tasks.counted import CountedModel
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Steps

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tasks.attacks._universal_methods import Fitting, deepfool_pass, gradient_pass
 from tasks.config import Budget
-from tasks.metrics import CountedModel
+from tasks.counted import CountedModel
 from tasks.parameters import Count, NonNegative, Positive, Share
 from tasks.registry import component
 from tasks.streams import Streams

@@ -4,7 +4,8 @@ import torch
 
 from tasks.attacks.pgd import Ball, random_point, to_front
 from tasks.config import Budget
-from tasks.metrics import CountedModel, radius
+from tasks.counted import CountedModel
+from tasks.metrics import radius
 from tasks.parameters import Count, Positive
 from tasks.registry import component
 from tasks.streams import Streams

@@ -27,7 +27,8 @@ from contests import CALLS, CONTESTS
 from models import CACHE, component, samples, trained
 
 from tasks import registry
-from tasks.metrics import CountedModel, distances, rowwise
+from tasks.counted import CountedModel
+from tasks.metrics import distances, rowwise
 from tasks.streams import Streams
 
 CLOCKS = [time.perf_counter]
