@@ -52,10 +52,10 @@ def superdeepfool(
     do not fool. Then the ray is searched for the boundary. Returned is the smallest adversarial point evaluated, else
     the last. Reported steps are those of DeepFool and the projections; `overshoot` is a share of a step of DeepFool.
 
-    Deviations: the authors' code lets only a fooling x end a sample and adds the projections up, where here each starts
-    at the image: the nearest point of the tangent plane. The box is kept at every step. `candidates` best-scoring
-    classes are looked at first, after that the two whose boundary was nearest. With a target there is one boundary,
-    that to the best other class.
+    Deviations: in adversarial-library only a fooling x ends a sample, and projections are added up, where here each
+    starts at the image: the nearest point of the tangent plane. The box is kept at every step. `candidates`
+    best-scoring classes are looked at first, after that the two whose boundary was nearest. With a target there is
+    one boundary, that to the best other class.
     """
     walk = _Walk(images, model.box, model.num_classes)
     rows = torch.arange(len(labels), device=labels.device)
