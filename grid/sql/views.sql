@@ -85,7 +85,7 @@ FROM asked AS a LEFT JOIN stored AS s USING (case_id);
 CREATE VIEW prepared AS
 SELECT
     c.case_id, c.cell_id, c.dataset, c.architecture, c.activation, c.head, c.defense, c.seed, c.attack, c.attack_label,
-    c.norm, c.eps, c.source, p.* EXCLUDE (cell_id)
+    c.norm, c.eps, c.source, c.variant, p.* EXCLUDE (cell_id)
 FROM base.prepared AS p JOIN cases AS c ON c.prepared_id = p.prepared_id;
 
 -- One row per stored (case, sample, target) of a case that any grid wants. `position` is its rank in the order.
