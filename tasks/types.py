@@ -29,6 +29,18 @@ class DataRoot:
 
 
 @dataclass(frozen=True)
+class Mix:
+    """Generated images that are trained on beside a split's own: `share` of each epoch is drawn from them.
+
+    `images`: uint8 in 0..255, (count, channels, height, width); `labels`: int64, (count,).
+    """
+
+    images: Tensor
+    labels: Labels
+    share: float
+
+
+@dataclass(frozen=True)
 class Split:
     """One split of a dataset, whole, in memory, in an order that is fixed for ever.
 
@@ -41,6 +53,7 @@ class Split:
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    mix: Mix | None = None
 
     @property
     def shape(self) -> Shape:
@@ -66,6 +79,19 @@ class Prepared:
     facts: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Measure:
+    """One quantity that a probe found, for every image of a batch: a number each, or one for each of some elements.
+
+    `values`: (batch,) or (batch, elements), such as one for each pixel; NaN where there is none. `layer` says where in
+    the model, if that is not the whole.
+    """
+
+    name: str
+    values: Tensor
+    layer: str | None = None
+
+
 class TaskError(Exception):
     """A task cannot be done, for a reason that its user can understand: the message says what and where."""
 
@@ -75,7 +101,7 @@ class DataError(TaskError):
 
 
 class ModelError(TaskError):
-    """A model returned something that is no score: NaN, infinity or a wrong shape."""
+    """A model is not what it should be, or returned something that is no score: NaN, infinity or a wrong shape."""
 
 
 class AttackError(TaskError):

@@ -1,47 +1,62 @@
-"""MNIST and its look-alikes as they lie on disk: four idx files of 28x28 grey images under `<root>/<dataset>/raw`.
+"""MNIST and its look-alikes as they lie on disk: idx files of 28x28 grey images under `<root>/<dataset>/raw`.
 
 torchvision is asked for a download only: importing it takes longer than reading the files. Knows nothing of classes
 beyond how many there are.
 """
 
 import struct
-import sys
-import tempfile
-from contextlib import redirect_stdout
-from http.client import HTTPException
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tasks.datasets._download import downloading, move
 from tasks.types import DataError, DataRoot, Labels
 
-_PREFIX = {"train": "train", "test": "t10k"}
-_COUNT = {"train": 60_000, "test": 10_000}
-_CLASSES = 10
+_PARTS = ("images-idx3", "labels-idx1")
 
 
-def read_idx(dataset: str, split: str, root: DataRoot) -> tuple[Tensor, Labels]:
+@dataclass(frozen=True)
+class Layout:
+    """What the files of each split are called and hold; the defaults are MNIST's.
+
+    `prefix` begins a split's file names, `count` is its number of images, and `options` are what torchvision's class
+    takes beside a root, to download them.
+    """
+
+    prefix: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "test": "t10k"})
+    count: Mapping[str, int] = field(default_factory=lambda: {"train": 60_000, "test": 10_000})
+    num_classes: int = 10
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def files(self, split: str) -> list[str]:
+        """The names of a split's files: its images, its labels."""
+        return [f"{self.prefix[split]}-{part}-ubyte" for part in _PARTS]
+
+
+def read_idx(dataset: str, split: str, root: DataRoot, layout: Layout | None = None) -> tuple[Tensor, Labels]:
     """The images, uint8 (count, 1, 28, 28), and the labels, int64 (count,), of one split, in the order of the file.
 
     `dataset` is torchvision's name of class and folder. Raises DataError where a file is missing, torn or foreign.
     """
-    folder = root.path / dataset / "raw"
-    paths = [folder / f"{_PREFIX[split]}-{part}-ubyte" for part in ("images-idx3", "labels-idx1")]
-    _make_sure_of(paths, dataset, root)
-    count = _COUNT[split]
+    layout = layout or Layout()
+    paths = [root.path / dataset / "raw" / name for name in layout.files(split)]
+    _make_sure_of(paths, dataset, root, layout)
+    count = layout.count[split]
     images = _array(paths[0], (count, 28, 28)).unsqueeze(1)
     labels = _array(paths[1], (count,)).long()
-    if (highest := int(labels.max())) >= _CLASSES:
-        raise DataError(f"{paths[1]}: holds label {highest}, but labels go from 0 to {_CLASSES - 1}")
+    if (highest := int(labels.max())) >= layout.num_classes:
+        raise DataError(f"{paths[1]}: holds label {highest}, but labels go from 0 to {layout.num_classes - 1}")
     return images, labels
 
 
-def _make_sure_of(paths: list[Path], dataset: str, root: DataRoot) -> None:
+def _make_sure_of(paths: list[Path], dataset: str, root: DataRoot, layout: Layout) -> None:
     missing = [path for path in paths if not path.is_file()]
     if missing and root.download:
-        _download(dataset, root.path)
+        _download(dataset, root.path, layout)
     elif missing:
         raise DataError(
             f"{dataset}: missing in {missing[0].parent}: {', '.join(path.name for path in missing)}. "
@@ -49,20 +64,12 @@ def _make_sure_of(paths: list[Path], dataset: str, root: DataRoot) -> None:
         )
 
 
-def _download(dataset: str, root: Path) -> None:
-    """Fetch the four files aside and move each into place, so that a worker beside this one never reads half a file."""
+def _download(dataset: str, root: Path, layout: Layout) -> None:
     from torchvision import datasets  # noqa: PLC0415 - slow to import, and rarely needed
 
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as aside, redirect_stdout(sys.stderr):
-            getattr(datasets, dataset)(aside, download=True)
-            folder = root / dataset / "raw"
-            folder.mkdir(parents=True, exist_ok=True)
-            for path in (Path(aside) / dataset / "raw").glob("*-ubyte"):
-                path.replace(folder / path.name)
-    except (RuntimeError, OSError, ValueError, HTTPException) as error:
-        raise DataError(f"{dataset}: the download into {root} failed: {str(error).strip()}") from error
+    with downloading(dataset, root) as aside:
+        getattr(datasets, dataset)(aside, download=True, **layout.options)
+        move([f"{dataset}/raw/{name}" for split in layout.prefix for name in layout.files(split)], aside, root)
 
 
 def _array(path: Path, shape: tuple[int, ...]) -> Tensor:

@@ -4,40 +4,19 @@ A split is `<split>.parquet`, or `<split>-00000-of-00002.parquet` and so on, in 
 encoded files: bytes, or struct(bytes, path). Knows nothing of classes, of means or of where a data root is.
 """
 
-import io
 import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, UnidentifiedImageError
 
+from tasks.datasets._pictures import Decoding, Pixels, decode
 from tasks.types import DataError
-
-Pixels: TypeAlias = npt.NDArray[np.uint8]
-"""(channels, height, width), or (count, channels, height, width)."""
-
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-"""Pillow opens many more, some of them by running other programs."""
-_PLAIN = ("L", "RGB")
-_CONVERTIBLE = (*_PLAIN, "1", "P", "PA", "LA", "RGBA", "CMYK", "YCbCr")
-"""Eight bits a channel. Pillow cuts deeper pixels off at 255 instead of scaling them."""
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How encoded images become alike: Pillow's mode to convert to, the shorter side, the central square."""
-
-    mode: str | None = None
-    size: int | None = None
-    crop: int | None = None
 
 
 def find_files(folder: Path, split: str) -> list[Path]:
@@ -90,7 +69,7 @@ def read_images(paths: list[Path], column: str, decoding: Decoding) -> Pixels:
     images: Pixels | None = None
     read = 0
     for where, encoded in _encoded(paths, column):
-        pixels = _decode(encoded, decoding, where)
+        pixels = decode(encoded, decoding, where)
         if images is None:
             images = np.empty((count, *pixels.shape), dtype=np.uint8)
         if pixels.shape != images.shape[1:]:
@@ -147,41 +126,6 @@ def _bytes(array: pa.Array, where: str) -> list[bytes | None]:
     if not (pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type)):
         raise DataError(f"{where} holds {array.type}: images are binary, or struct<bytes: binary, path: string>")
     return cast("list[bytes | None]", array.to_pylist())
-
-
-def _decode(encoded: bytes, decoding: Decoding, where: str) -> Pixels:
-    try:
-        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as picture:
-            picture.load()
-            made = _alike(picture, decoding)
-    except UnidentifiedImageError as error:
-        raise DataError(f"{where}: {len(encoded)} bytes that are no {', '.join(_FORMATS)} image") from error
-    except ValueError as error:
-        raise DataError(f"{where}: {error}") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: the image cannot be decoded: {_first_line(error)}") from error
-    pixels = np.asarray(made)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-
-def _alike(picture: Image.Image, decoding: Decoding) -> Image.Image:
-    """As torchvision's Resize and CenterCrop would have it. Raises ValueError where that cannot be."""
-    wanted = _PLAIN if decoding.mode is None else _CONVERTIBLE
-    if picture.mode not in wanted:
-        hint = "; mode: rgb or mode: grey converts it" if picture.mode in _CONVERTIBLE else ""
-        raise ValueError(f"the image has mode {picture.mode}, not {' or '.join(wanted)}{hint}")
-    made = picture.convert(decoding.mode) if decoding.mode else picture
-    if decoding.size:
-        short = min(made.size)
-        width, height = (int(decoding.size * side / short) for side in made.size)
-        made = made.resize((width, height), Image.Resampling.BILINEAR)
-    if decoding.crop:
-        width, height = made.size
-        if decoding.crop > min(width, height):
-            raise ValueError(f"the image is {width} wide and {height} high: no square of {decoding.crop} fits into it")
-        left, top = round((width - decoding.crop) / 2), round((height - decoding.crop) / 2)
-        made = made.crop((left, top, left + decoding.crop, top + decoding.crop))
-    return made
 
 
 def _first_line(error: BaseException) -> str:

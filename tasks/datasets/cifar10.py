@@ -1,16 +1,13 @@
 """Small photographs of ten kinds of things, 32x32 in colour."""
 
-import sys
-import tempfile
-from contextlib import redirect_stdout
 from dataclasses import replace
-from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tasks.datasets._download import downloading, move
 from tasks.registry import component
 from tasks.types import DataError, DataRoot, Labels, Split
 
@@ -72,18 +69,11 @@ def _make_sure_of(paths: list[Path], root: DataRoot) -> None:
 
 
 def _download(root: Path) -> None:
-    """Unpack the archive aside and move each file into place, so that a worker beside this one never reads half."""
     from torchvision.datasets.utils import download_and_extract_archive  # noqa: PLC0415 - slow to import
 
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as aside, redirect_stdout(sys.stderr):
-            download_and_extract_archive(_URL, aside, md5=_MD5)
-            (root / _FOLDER).mkdir(exist_ok=True)
-            for name in (name for names in _FILES.values() for name in names):
-                (Path(aside) / _FOLDER / name).replace(root / _FOLDER / name)
-    except (RuntimeError, OSError, ValueError, HTTPException) as error:
-        raise DataError(f"CIFAR-10: the download into {root} failed: {str(error).strip()}") from error
+    with downloading("CIFAR-10", root) as aside:
+        download_and_extract_archive(_URL, aside, md5=_MD5)
+        move([f"{_FOLDER}/{name}" for names in _FILES.values() for name in names], aside, root)
 
 
 def _batch(path: Path) -> tuple[Tensor, Labels]:

@@ -1,12 +1,13 @@
 """Any image dataset that lies in Parquet files, such as those of the Hugging Face hub."""
 
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 
-from tasks.datasets._parquet import Decoding, Pixels, find_files, read_class_names, read_images, read_labels
+from tasks.datasets._inside import inside
+from tasks.datasets._parquet import find_files, read_class_names, read_images, read_labels
+from tasks.datasets._pictures import Decoding, mean_and_std
 from tasks.parameters import Count, Positive
 from tasks.registry import component
 from tasks.types import DataError, DataRoot, Labels, Split
@@ -41,25 +42,17 @@ def parquet(
     test split then decodes as well. Nothing is downloaded. How many samples there are is not known beforehand: a spec
     gives a count. Raises DataError where files are missing, torn or foreign, or images are not all of one shape.
     """
-    place = _inside(root.path, folder)
+    place = inside(root.path, folder)
     paths, train = find_files(place, split), find_files(place, "train")
     names, labels = _classes(train, paths, label)
     decoding = Decoding(_MODES[mode], size, crop)
     images = read_images(paths, image, decoding)
     if mean is None or std is None:
         measured = images if split == "train" else read_images(train, image, decoding)
-        computed_mean, computed_std = _mean_and_std(measured, place)
+        computed_mean, computed_std = mean_and_std(measured, place)
         mean = computed_mean if mean is None else mean
         std = computed_std if std is None else std
     return Split(torch.from_numpy(images), labels, names, tuple(mean), tuple(std))
-
-
-def _inside(root: Path, folder: str) -> Path:
-    """The folder under the root; by its name alone, since links that the user made may lead anywhere."""
-    named = PureWindowsPath(folder)  # knows both kinds of slashes
-    if named.anchor or ".." in named.parts or "\0" in folder:
-        raise DataError(f"folder {folder!r} is not inside the data root: give a relative path without '..'")
-    return root / folder
 
 
 def _classes(train: list[Path], paths: list[Path], column: str) -> tuple[tuple[str, ...], Labels]:
@@ -74,16 +67,3 @@ def _classes(train: list[Path], paths: list[Path], column: str) -> tuple[tuple[s
             f"{len(class_of)} labels of the training split"
         )
     return names or tuple(map(str, known)), torch.tensor([class_of[label] for label in found])
-
-
-def _mean_and_std(images: Pixels, place: Path) -> tuple[list[float], list[float]]:
-    """Per channel, in units of [0, 1]: from sums of integers, so exact whatever the order."""
-    total = squares = np.zeros(images.shape[1], dtype=np.int64)
-    for part in np.array_split(images, -(-len(images) // 100)):
-        total = total + part.sum(axis=(0, 2, 3), dtype=np.int64)
-        squares = squares + np.square(part, dtype=np.int64).sum(axis=(0, 2, 3))
-    count = images[:, 0].size
-    spread = [count * int(square) - int(sum_) ** 2 for square, sum_ in zip(squares, total, strict=True)]
-    if not min(spread):
-        raise DataError(f"{place}: a channel of the training images has one value throughout: give mean and std")
-    return [int(sum_) / count / 255 for sum_ in total], [value**0.5 / count / 255 for value in spread]
