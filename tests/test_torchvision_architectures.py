@@ -224,8 +224,11 @@ def test_mobilenet_clips_relu_at_6_unless_told_not_to_and_leaves_others_alone():
         places = (built("mobilenet_v2", **parameters).features[index][-1] for index in (0, 18))
         return {type(place) for place in places}
 
-    assert kinds() == {nn.ReLU6}
-    assert kinds(relu6=False) == {nn.ReLU}
+    assert kinds() == {nn.Sequential}
+    clipped = built("mobilenet_v2").features[0][-1]
+    assert [type(part) for part in clipped] == [type(relu()), nn.ReLU6]
+    assert torch.equal(clipped(torch.tensor([-1.0, 2.0, 7.0])), torch.tensor([0.0, 2.0, 6.0]))
+    assert kinds(relu6=False) == {type(relu())}
     assert kinds(activation=nn.ELU) == {nn.ELU}
 
 
@@ -344,6 +347,6 @@ def test_the_shortcut_of_a_block_skips_pixels_and_adds_channels_of_zeros():
 
 def test_the_small_cnn_has_the_parameters_worked_out_by_hand():
     assert num_parameters(built("cnn_small")) == 896 + 18_496 + 36_928 + (1024 * 128 + 128)
-    body = cnn_small((1, 28, 20), relu, width=4, hidden=6)
+    body = cnn_small((1, 28, 20), relu, channels=[4, 8, 8], dense=[6])
     assert num_parameters(body) == 40 + 296 + 584 + (8 * 3 * 2 * 6 + 6)
     assert body(torch.rand(2, 1, 28, 20)).shape == (2, 6)

@@ -19,12 +19,12 @@ def require_colour(name: str, shape: Shape, side: int) -> None:
 def replace_activations(body: nn.Module, kind: type[nn.Module], activation: Callable[[], nn.Module]) -> None:
     """Put a fresh activation in the place of every module of `kind`, each of which must have one place alone.
 
+    They are made in the order in which the body registered the modules, which must be that of the forward pass.
     torchvision's own overwrite their input. The cell's need not, so nothing here relies on it.
     """
-    for parent in list(body.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, kind):
-                setattr(parent, name, activation())
+    for path in [path for path, module in body.named_modules() if isinstance(module, kind)]:
+        parent, _, name = path.rpartition(".")
+        setattr(body.get_submodule(parent), name, activation())
 
 
 def load_imagenet(body: nn.Module, weights: Any, stem: str) -> None:  # noqa: ANN401 - torchvision is untyped

@@ -1,6 +1,9 @@
-"""A plain convolutional network for small colour images, for when minutes count."""
+"""A plain convolutional network of a few layers, for when minutes count."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import nn
@@ -11,20 +14,28 @@ from tasks.types import Shape
 
 
 class SmallCNN(nn.Sequential):
-    """Three times a 3x3 convolution, an activation and a pooling, then one linear layer with its activation."""
+    """Convolutions, each with an activation and a pooling, then linear layers, each with an activation."""
 
     def __init__(
-        self, shape: Shape, activation: Callable[[], nn.Module], width: int, hidden: int, dropout: float
+        self,
+        shape: Shape,
+        activation: Callable[[], nn.Module],
+        *,
+        channels: Sequence[int],
+        kernel: int,
+        dense: Sequence[int],
+        dropout: float,
     ) -> None:
-        channels, height, side = shape
-        super().__init__(
-            *(nn.Conv2d(channels, width, 3, padding=1), activation(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(width, 2 * width, 3, padding=1), activation(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(2 * width, 2 * width, 3, padding=1), activation(), nn.MaxPool2d(2)),
-            *(nn.Flatten(), nn.Dropout(dropout), nn.Linear(2 * width * (height // 8) * (side // 8), hidden)),
-            activation(),
-        )
-        self.width = hidden
+        layers: list[nn.Module] = []
+        for before, after in pairwise([shape[0], *channels]):
+            layers += [nn.Conv2d(before, after, kernel, padding=kernel // 2), activation(), nn.MaxPool2d(2)]
+        layers += [nn.Flatten(), nn.Dropout(dropout)]
+        sides = [side // 2 ** len(channels) for side in shape[1:]]
+        widths = [math.prod(sides) * [shape[0], *channels][-1], *dense]
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), activation()]
+        super().__init__(*layers)
+        self.width = widths[-1]
         # Torch's pooling on a CPU is vectorised over channels only if they are stored last.
         self.to(memory_format=torch.channels_last)
 
@@ -34,16 +45,21 @@ def cnn_small(
     shape: Shape,
     activation: Callable[[], nn.Module],
     *,
-    width: Count = 32,
-    hidden: Count = 128,
+    channels: list[Count] = [32, 64, 64],  # noqa: B006 - read from the source as a literal, and never changed
+    kernel: Literal[1, 3, 5, 7] = 3,
+    dense: list[Count] = [128],  # noqa: B006 - as above
     dropout: Rate = 0.0,
 ) -> nn.Module:
-    """Three convolutions and one linear layer, no normalisation: (batch, *shape) -> (batch, `hidden`).
+    """A few convolutions and linear layers, no normalisation: (batch, *shape) -> (batch, last of `dense`).
 
-    The convolutions have `width`, twice and twice as many channels; each is followed by a 2x2 max-pooling, so that
-    sides go 32-16-8-4. A share `dropout` of the last of these is dropped. The head adds the last linear layer.
-    Raises ValueError for images with a side under 8.
+    One convolution with stride 1 and a side of `kernel` for each of `channels`, each followed by an activation and a
+    2x2 max-pooling, so that sides go 32-16-8-4; then one linear layer with an activation for each of `dense`. A share
+    `dropout` of what enters the first of these, or the head where there is none, is dropped. The head adds the last
+    linear layer.
+    Stands in for the CNN of the study of the sigmoid's temperature (Beckova, Pocos and Farkas) and for the shallow CNN
+    of the dissertation on capped ReLUs (Sooksatra 2025), neither of which says what its layers are.
+    Raises ValueError for images with a side under 2 to the number of poolings.
     """
-    if min(shape[1:]) < 8:
-        raise ValueError(f"cnn_small takes images with sides of 8 or more, not {shape}")
-    return SmallCNN(shape, activation, width, hidden, dropout)
+    if min(shape[1:]) < 2 ** len(channels):
+        raise ValueError(f"cnn_small takes images with sides of {2 ** len(channels)} or more, not {shape}")
+    return SmallCNN(shape, activation, channels=channels, kernel=kernel, dense=dense, dropout=dropout)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torchvision.models import Inception_V3_Weights, inception
 
-from tasks.architectures._torchvision import load_imagenet, require_colour
+from tasks.architectures._torchvision import load_imagenet, replace_activations, require_colour
 from tasks.parameters import Rate
 from tasks.registry import component
 from tasks.types import Shape
@@ -22,9 +22,9 @@ _AFTER_THE_FIRST = ("Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1", "Conv2d_3b_1x1
 class Convolution(inception.BasicConv2d):  # type: ignore[misc] # torchvision is untyped
     """A convolution, batch normalisation (its eps 0.001), and an activation that is a module, not a function."""
 
-    def __init__(self, activation: Callable[[], nn.Module], *channels: int, **more: Any) -> None:  # noqa: ANN401 - a convolution's
+    def __init__(self, *channels: int, **more: Any) -> None:  # noqa: ANN401 - a convolution's
         super().__init__(*channels, **more)
-        self.activation = activation()
+        self.activation = nn.ReLU()
 
     def forward(self, features: Tensor) -> Tensor:
         """(batch, channels, height, width) to the same, with the channels and the stride of the convolution."""
@@ -37,16 +37,16 @@ class InceptionV3(inception.Inception3):  # type: ignore[misc] # torchvision is 
     width = 2048
 
     def __init__(self, activation: Callable[[], nn.Module], stem: str, dropout: float) -> None:
-        convolution = partial(Convolution, activation)
-        blocks = [convolution, *(partial(block, conv_block=convolution) for block in _BLOCKS)]
+        blocks = [Convolution, *(partial(block, conv_block=Convolution) for block in _BLOCKS)]
         super().__init__(
             num_classes=1, aux_logits=False, inception_blocks=blocks, init_weights=stem == "imagenet", dropout=dropout
         )
         if stem == "cifar":
-            self.Conv2d_1a_3x3 = convolution(3, 192, kernel_size=3, padding=1)
+            self.Conv2d_1a_3x3 = Convolution(3, 192, kernel_size=3, padding=1)
             for name in _AFTER_THE_FIRST:
                 setattr(self, name, nn.Identity())
         self.fc = nn.Identity()
+        replace_activations(self, nn.ReLU, activation)
 
 
 @component("architecture", version=1, paper="https://arxiv.org/abs/1512.00567")

@@ -52,8 +52,9 @@ def mobilenet_v2(
 ) -> nn.Module:
     """MobileNetV2: (batch, 3, height, width) -> (batch, 1280).
 
-    The paper's activation is ReLU6. So with `relu6`, a cell whose activation is relu, the default, gets min(relu, 6);
-    any other activation is used as it is. `relu6: false` takes relu as it is too.
+    The paper's activation is ReLU6. So with `relu6`, a cell whose activation is relu, the default, gets min(relu, 6),
+    the clipping being a layer of its own behind it; any other activation is used as it is. `relu6: false` takes relu as
+    it is too.
     The stem "cifar" has stride 1 in the first convolution and in the stage of 24 channels, where ImageNet's have 2:
     sides go 32-32-32-16-8-8-4-4. `pretrained` and the errors are those of `resnet50`, but for the sides: any will do.
     """
@@ -67,6 +68,7 @@ def mobilenet_v2(
 def _clipped(activation: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         made = activation()
-        return nn.ReLU6() if type(made) is nn.ReLU else made
+        # What was made stays in the body, in its place among the activations.
+        return nn.Sequential(made, nn.ReLU6()) if isinstance(made, nn.ReLU) else made
 
     return make
