@@ -7,9 +7,9 @@ from typing import Literal
 
 from grid.errors import ForeignFileError, StoreError
 from grid.ranges import Range
-from tasks.config import Case, Cell
+from tasks.config import Case, Cell, ProbeCase
 
-Kind = Literal["train", "prepare", "attack", "compact"]
+Kind = Literal["train", "prepare", "attack", "probe", "compact"]
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,23 @@ class Settings:
 
 @dataclass(frozen=True)
 class Task:
-    """Train a cell, prepare the attack of a case, attack a shard of it, or compact it."""
+    """Train a cell, prepare the attack of a case, attack or probe a shard of it, or compact it.
+
+    `traced` are the probes that a training makes after each of its epochs, with how many samples each wants.
+    """
 
     kind: Kind
     cell: Cell
-    case: Case | None = None
+    case: Case | ProbeCase | None = None
     positions: Range | None = None
+    traced: tuple[tuple[ProbeCase, int], ...] = ()
 
     @property
     def id(self) -> str:
         """The cell's id, or the case's with the positions: names the folder of its failures."""
         if self.case is None:
             return self.cell.id
-        if self.kind == "prepare":
+        if self.kind == "prepare" and isinstance(self.case, Case):
             return self.case.prepared_id
         if self.positions is None:
             return self.case.id
@@ -46,8 +50,9 @@ class Task:
 
     @property
     def samples(self) -> int:
-        """How many samples it attacks."""
-        return self.positions.stop - self.positions.start if self.positions else 0
+        """How many samples it attacks or probes."""
+        own = self.positions.stop - self.positions.start if self.positions else 0
+        return own + sum(count for _, count in self.traced)
 
 
 @dataclass(frozen=True)

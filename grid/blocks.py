@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from grid.nodes import Node
-from tasks.config import Attack, Component, Json
+from tasks.config import Attack, Component, Json, Probe
 
 CELL_KINDS = ("dataset", "architecture", "activation", "head", "defense", "training")
 """The component kinds of a cell, in the order in which a block's product varies them, slowest first."""
@@ -35,6 +35,14 @@ class WantedAttack:
 
 
 @dataclass(frozen=True)
+class WantedProbe:
+    """A probe, and how many samples it wants where that is not the grid's own count."""
+
+    probe: Probe
+    samples: int | None
+
+
+@dataclass(frozen=True)
 class Block:
     """The product of its lists. `variant` is a label of the reader's (published, corrected); it is in no id."""
 
@@ -47,6 +55,7 @@ class Block:
     trainings: tuple[Component, ...]
     seeds: tuple[int, ...]
     attacks: tuple[WantedAttack, ...]
+    probes: tuple[WantedProbe, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -322,9 +322,10 @@ def _status(location: str, form: str, *, clear: bool) -> bool:
 
 
 STATUS_SQL = """
-select grid, cell_label as cell, attack_label as attack, samples_stored as done,
-       samples_wanted - samples_stored as missing, failures as failed
-from coverage order by all
+select grid, cell_label as cell, coalesce(attack_label, probe_label) as attack_or_probe, samples_stored as done,
+       samples_wanted - samples_stored as missing, failures as failed,
+       'epoch ' || t.epoch || '/' || t.epochs as training
+from coverage left join trainings as t using (cell_id) order by all
 """
 
 

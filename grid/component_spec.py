@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from grid.nodes import Node, Report, plain, unknown
 from grid.values import accept, fractions
 from tasks import registry
-from tasks.config import Component, Json, canonical
+from tasks.config import COMBINED, Component, Json, canonical
 from tasks.registry import REQUIRED, Description
 
 MAX_VARIANTS = 100_000
@@ -44,10 +44,32 @@ def components(kind: str, node: Node, key: str, report: Report) -> tuple[Compone
     """All variants of all components on one axis, each once; those in error are reported and left out."""
     found: dict[str, Component] = {}
     for item, place in alternatives(node, key):
-        entry = entry_of(kind, item, place, report)
-        for component, _ in variants(entry, {}, (), report) if entry else ():
+        combined = kind == "defense" and isinstance(item.value, dict) and COMBINED in item.value
+        for component in (_combinations if combined else _plain)(kind, item, place, report):
             found.setdefault(canonical(component.resolved()), component)
     return tuple(found.values())
+
+
+def _plain(kind: str, item: Node, key: str, report: Report) -> Iterator[Component]:
+    entry = entry_of(kind, item, key, report)
+    for component, _ in variants(entry, {}, (), report) if entry else ():
+        yield component
+
+
+def _combinations(kind: str, item: Node, key: str, report: Report) -> Iterator[Component]:
+    """All variants of a combination, `combined: [...]`."""
+    children = mapping(item, key, report)
+    listed = children[COMBINED]
+    if len(children) > 1 or not isinstance(listed.value, list) or len(listed.value) < 2:
+        report.add(item, key, f"must be {{{COMBINED}: [...]}}, with at least two components")
+        return
+    parts = [components(kind, child, place, report) for place, child in listed.items(f"{key}.{COMBINED}")]
+    if any(part.name == COMBINED for variants_of_one in parts for part in variants_of_one):
+        report.add(item, key, "a combination cannot be part of another: list all of them in one")
+        return
+    version = registry.describe(kind, COMBINED).version
+    for chosen in itertools.product(*parts):
+        yield Component(kind, COMBINED, version, {"parts": [dict(part.resolved()) for part in chosen]})
 
 
 def trainings(node: Node, key: str, report: Report) -> tuple[Component, ...]:

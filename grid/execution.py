@@ -45,7 +45,7 @@ class Execution:
     def open_executor(self) -> Executor:
         """In this process, on a Ray of its own, or on one that is joined. Raises ClusterError."""
         if self.address == "inline":
-            from grid.work import settle
+            from grid.worker import settle
 
             settle(threads=self.cpus)
             return InlineExecutor()

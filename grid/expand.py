@@ -4,38 +4,37 @@ Pure. Knows nothing of YAML, of files or of what is stored. A grid of a million 
 """
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from grid.blocks import CELL_KINDS, Block, GridSpec, Published, WantedAttack
-from grid.component_spec import defaults
+from grid.blocks import CELL_KINDS, Block, GridSpec, Published, WantedAttack, WantedProbe
 from grid.rules import RuleIndex, Subject
 from tasks import registry
-from tasks.config import Attack, Case, Cell, Component, Json
+from tasks.bases import base_of
+from tasks.config import Attack, Case, Cell, Component, ProbeCase
 
 
 @dataclass(frozen=True)
 class Wanted:
     """A case that a grid asks for, the first `samples` of its order, and the labels of the blocks that ask."""
 
-    case: Case
+    case: Case | ProbeCase
     samples: int
     variant: str
 
 
 class Candidate(NamedTuple):
-    """One thing a block asks for before exclusion: an attack on a cell, or (None) the cell by itself."""
+    """One thing a block asks for before exclusion: an attack on a cell, a probe of it, or (None) the cell by itself."""
 
     cell: Cell
-    wanted: WantedAttack | None
+    wanted: WantedAttack | WantedProbe | None
     variant: str
 
     @property
     def source(self) -> Cell | None:
         """The cell that the attack looks at, if that is another one."""
-        if self.wanted is None or not self.wanted.source:
+        if not isinstance(self.wanted, WantedAttack) or not self.wanted.source:
             return None
         changed: dict[str, Any] = dict(self.wanted.source)
         source = replace(self.cell, **changed)
@@ -44,7 +43,21 @@ class Candidate(NamedTuple):
     @property
     def subject(self) -> Subject:
         """What rules select it by."""
-        return Subject(self.cell, self.wanted.attack if self.wanted else None, self.source, self.variant)
+        match self.wanted:
+            case WantedAttack(attack):
+                return Subject(self.cell, attack, self.source, self.variant)
+            case WantedProbe(probe):
+                return Subject(self.cell, None, None, self.variant, probe)
+        return Subject(self.cell, None, None, self.variant)
+
+    def case(self, spec: GridSpec) -> Case | ProbeCase | None:
+        """What it comes to, if it is not a cell by itself."""
+        match self.wanted:
+            case WantedAttack(attack):
+                return Case(self.cell, _fitted(attack, self.cell, self.source), spec.samples.order, self.source)
+            case WantedProbe(probe):
+                return ProbeCase(self.cell, probe, spec.samples.order)
+        return None
 
 
 def expand(spec: GridSpec) -> Iterator[Wanted]:
@@ -52,8 +65,8 @@ def expand(spec: GridSpec) -> Iterator[Wanted]:
     for cell, asked in _allowed(spec):
         found: dict[str, Wanted] = {}
         for item in asked:
-            if item.wanted is not None:
-                case = Case(cell, _fitted(item.wanted.attack, cell, item.source), spec.samples.order, item.source)
+            case = item.case(spec)
+            if item.wanted is not None and case is not None:
                 wanted = Wanted(case, num_samples(spec, item.wanted, cell.dataset), item.variant)
                 known = found.get(case.id)
                 found[case.id] = _join(known, wanted) if known else wanted
@@ -61,17 +74,30 @@ def expand(spec: GridSpec) -> Iterator[Wanted]:
 
 
 def cells(spec: GridSpec) -> Iterator[Cell]:
-    """Every wanted cell once, also one that no attack is asked of, or that an attack on another one looks at.
+    """Every wanted cell once, also one that nothing is asked of, then those that only other cells need.
 
     Not one whose every case is excluded.
     """
-    sources: dict[str, Cell] = {}
+    yield from asked_cells(spec)
+    yield from needed_cells(spec)
+
+
+def asked_cells(spec: GridSpec) -> Iterator[Cell]:
+    """Every cell that a block asks for, once."""
+    return (cell for cell, _ in _allowed(spec))
+
+
+def needed_cells(spec: GridSpec) -> Iterator[Cell]:
+    """The cells that no block asks for, but that another one is attacked or trained with."""
+    found: dict[str, Cell] = {}
     for cell, asked in _allowed(spec):
-        sources.update({item.source.id: item.source for item in asked if item.source})
-        yield cell
-    if sources:
-        own = {cell.id for cell, _ in _allowed(spec)}
-        yield from (cell for cell in sources.values() if cell.id not in own)
+        sources = {item.source.id: item.source for item in asked if item.source}
+        for each in (cell, *sources.values()):
+            found.update(_trained_before(each))
+        found.update(sources)
+    if found:
+        own = {cell.id for cell in asked_cells(spec)}
+        yield from (cell for cell in found.values() if cell.id not in own)
 
 
 def published_cases(spec: GridSpec) -> Iterator[tuple[Published, Wanted]]:
@@ -82,30 +108,11 @@ def published_cases(spec: GridSpec) -> Iterator[tuple[Published, Wanted]]:
             yield spec.published[number], wanted
 
 
-def needs_preparing(case: Case) -> bool:
+def needs_preparing(case: Case | ProbeCase) -> bool:
     """Whether the attack of a case has a prepare step."""
-    return bool(registry.describe("attack", case.attack.component.name).facts.get("prepared"))
-
-
-def axes(thing: Case | Cell) -> dict[str, Json]:
-    """The columns of `tasks.schema.WANTED` that say what a case or a cell is; an attack's are null for a cell."""
-    cell, attack = (thing.cell, thing.attack) if isinstance(thing, Case) else (thing, None)
-    budget = attack.budget if attack else None
-    source = thing.source if isinstance(thing, Case) else None
-    return {
-        **{kind: getattr(cell, kind).name for kind in CELL_KINDS if kind != "training"},
-        "seed": cell.seed,
-        "attack": attack.name if attack else None,
-        "norm": budget.norm if budget else None,
-        "eps": budget.eps if budget else None,
-        "eps_label": attack.eps_label if attack and attack.eps_label else None,
-        "space": budget.space if budget else None,
-        "box": budget.box if budget else None,
-        "source": _source_label(cell, source) if source else None,
-        "source_cell_id": source.id if source else None,
-        "cell_label": _cell_label(cell),
-        "attack_label": _attack_label(attack, cell, source) if attack else None,
-    }
+    return isinstance(case, Case) and bool(
+        registry.describe("attack", case.attack.component.name).facts.get("prepared")
+    )
 
 
 def unused_rules(spec: GridSpec) -> tuple[list[int], list[int]]:
@@ -121,7 +128,7 @@ def unused_rules(spec: GridSpec) -> tuple[list[int], list[int]]:
     return sorted(exclude), sorted(published)
 
 
-def num_samples(spec: GridSpec, wanted: WantedAttack, dataset: Component) -> int:
+def num_samples(spec: GridSpec, wanted: WantedAttack | WantedProbe, dataset: Component) -> int:
     """How many samples a case wants: never more than the dataset's test split has."""
     size = split_size(dataset)
     asked = wanted.samples or spec.samples.count or size
@@ -136,59 +143,6 @@ def split_size(dataset: Component) -> int | None:
     return size
 
 
-def _cell_label(cell: Cell) -> str:
-    parts = [_label(getattr(cell, kind), []) for kind in CELL_KINDS if kind != "training"]
-    training = ", ".join(_changed(cell.training))
-    return " / ".join([*parts, *([training] if training else []), f"seed {cell.seed}"])
-
-
-def _attack_label(attack: Attack, cell: Cell, source: Cell | None) -> str:
-    budget = attack.budget
-    described = registry.describe("attack", attack.component.name)
-    own = [
-        *([f"eps={attack.eps_label or budget.eps}"] if budget.eps is not None else []),
-        *([f"norm={budget.norm}"] if budget.norm != described.facts["norms"][0] else []),
-        *([f"space={budget.space}"] if budget.space != "pixel" else []),
-        *(["box=false"] if not budget.box else []),
-        *([f"targets={_classes(attack.targets)}"] if attack.targets is not None else []),
-        *([f"eot={attack.eot}"] if attack.eot > 1 else []),
-        *([f"draws={attack.draws}"] if attack.draws > 1 else []),
-        *(["attacked=all"] if attack.attacked == "all" else []),
-        *([f"source={_source_label(cell, source)}"] if source else []),
-    ]
-    if not attack.then:
-        return _label(attack.component, own)
-    members = "" if attack.title else " then ".join(_label(member.component, []) for member in attack.chain)
-    said = ", ".join([*own, *([members] if members else [])])
-    return f"{attack.name}({said})"
-
-
-def _classes(targets: tuple[int, ...] | str) -> str:
-    return targets if isinstance(targets, str) else json.dumps(list(targets))
-
-
-def _source_label(cell: Cell, source: Cell) -> str:
-    """In what the cell that an attack looks at differs from its own."""
-    parts = [_label(getattr(source, kind), []) for kind in CELL_KINDS if getattr(source, kind) != getattr(cell, kind)]
-    return " / ".join([*parts, *([f"seed {source.seed}"] if source.seed != cell.seed else [])])
-
-
-def _label(component: Component, own: list[str]) -> str:
-    said = ", ".join([*own, *_changed(component)])
-    return f"{component.name}({said})" if said else component.name
-
-
-def _changed(component: Component) -> list[str]:
-    """The parameters that are not defaults, as a spec would spell them."""
-    usual = defaults(component.kind, component.name)
-    given = component.parameters.items()
-    return [
-        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
-        for name, value in given
-        if name not in usual or value != usual[name]
-    ]
-
-
 def _fitted(attack: Attack, cell: Cell, source: Cell | None) -> Attack:
     """The attack as it concerns a cell: draws are of no matter to a model that draws nothing."""
     if attack.eot > 1 and not _is_stochastic(source or cell):
@@ -200,7 +154,25 @@ def _fitted(attack: Attack, cell: Cell, source: Cell | None) -> Attack:
 
 def _is_stochastic(cell: Cell) -> bool:
     """Whether a part of the cell says that its model draws numbers when it evaluates."""
-    return any(registry.describe(kind, getattr(cell, kind).name).facts.get("stochastic") for kind in CELL_KINDS)
+    return any(_draws(part) for kind in CELL_KINDS for part in getattr(cell, kind).parts)
+
+
+def _draws(component: Component) -> bool:
+    """Whether a component says that it draws: always, or under one of some values of a parameter."""
+    said = registry.describe(component.kind, component.name).facts.get("stochastic", False)
+    if isinstance(said, bool):
+        return said
+    return any(component.parameters.get(name) in values for name, values in said.items())
+
+
+def _trained_before(cell: Cell) -> dict[str, Cell]:
+    """The cells, by id, that have to be there before one can be trained."""
+    found: dict[str, Cell] = {}
+    base = base_of(cell)
+    while base:
+        found[base.cell.id] = base.cell
+        base = base_of(base.cell)
+    return found
 
 
 def _join(first: Wanted, second: Wanted) -> Wanted:
@@ -210,8 +182,10 @@ def _join(first: Wanted, second: Wanted) -> Wanted:
 
 def _about(index: RuleIndex, wanted: Wanted) -> set[int]:
     """Positions of the rules that select a case under any of its variants, which a joined label lists."""
-    labels = {wanted.variant, *wanted.variant.split(", ")}
     case = wanted.case
+    if isinstance(case, ProbeCase):
+        return set()
+    labels = {wanted.variant, *wanted.variant.split(", ")}
     subjects = (Subject(case.cell, case.attack, case.source, label) for label in labels)
     return {number for subject in subjects for number in index.matching(subject)}
 
@@ -263,4 +237,5 @@ def _product(block: Block) -> Iterator[Cell]:
 
 
 def _asked(cell: Cell, block: Block) -> list[Candidate]:
-    return [Candidate(cell, wanted, block.variant) for wanted in block.attacks or (None,)]
+    wanted: tuple[WantedAttack | WantedProbe, ...] = (*block.attacks, *block.probes)
+    return [Candidate(cell, each, block.variant) for each in wanted or (None,)]

@@ -148,6 +148,15 @@ class Files:
         except OSError as error:
             raise self._cannot_write(path, error) from error
 
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder with all that is in it; nothing happens if it is gone."""
+        try:
+            self._fs.delete_dir(self.absolute(path))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._cannot_write(path, error) from error
+
     def _info(self, path: str) -> fs.FileInfo:
         try:
             return self._fs.get_file_info(self.absolute(path))

@@ -22,14 +22,16 @@ from grid import __version__
 from grid.attempt import Settings
 from grid.errors import GridError, StoreError
 from grid.executor import Executor
-from grid.expand import axes, cells, expand, needs_preparing, published_cases
+from grid.expand import asked_cells, cells, expand, needed_cells, needs_preparing, published_cases
+from grid.labels import axes
 from grid.plan import Plan, make_plan
 from grid.progress import Costs, Progress
 from grid.ranges import Range
 from grid.run import Outcome, Run
 from grid.spec import GridSpec, dump_document
 from grid.store import Store, name_weights
-from tasks.config import Case, Cell, canonical
+from tasks.bases import base_of
+from tasks.config import Case, Cell, ProbeCase, canonical
 from tasks.schema import PUBLISHED, WANTED
 
 _ROWS_AT_ONCE = 5_000
@@ -45,7 +47,7 @@ def plan_grid(spec: GridSpec, store: Store, shard_size: int, on_broken: Callable
         facts = store.cell_facts(cell.id)
         return str(facts["weights_sha256"]) if facts else None
 
-    def stored(case: Case) -> list[Range]:
+    def stored(case: Case | ProbeCase) -> list[Range]:
         if case.id not in with_shards:
             return []
         named = name_weights(*(weights(cell) for cell in (case.cell, case.source) if cell))
@@ -64,8 +66,11 @@ def plan_grid(spec: GridSpec, store: Store, shard_size: int, on_broken: Callable
         cells(spec),
         stored=stored,
         trained=lambda cell: weights(cell) is not None,
-        prepared=lambda case: not needs_preparing(case) or is_there(case.prepared_id, case.seen),
+        prepared=lambda case: (
+            not (isinstance(case, Case) and needs_preparing(case)) or is_there(case.prepared_id, case.seen)
+        ),
         shard_size=shard_size,
+        base=lambda cell: found.cell if (found := base_of(cell)) else None,
     )
 
 
@@ -158,21 +163,26 @@ def _wanted_rows(spec: GridSpec) -> Iterator[dict[str, object]]:
     for wanted in expand(spec):
         with_cases.add(wanted.case.cell.id)
         yield _row(wanted.case, wanted.samples, wanted.variant)
-    yield from (_row(cell, 0, "") for cell in cells(spec) if cell.id not in with_cases)
+    yield from (_row(cell, 0, "") for cell in asked_cells(spec) if cell.id not in with_cases)
+    yield from ({**_row(cell, 0, ""), "asked": False} for cell in needed_cells(spec))
 
 
-def _row(thing: Case | Cell, samples: int, variant: str) -> dict[str, object]:
-    case = thing if isinstance(thing, Case) else None
-    cell = thing.cell if isinstance(thing, Case) else thing
+def _row(thing: Case | ProbeCase | Cell, samples: int, variant: str) -> dict[str, object]:
+    case = None if isinstance(thing, Cell) else thing
+    cell = thing if isinstance(thing, Cell) else thing.cell
+    attack = thing.attack if isinstance(thing, Case) else None
+    probe = thing.probe if isinstance(thing, ProbeCase) else None
     return {
         **axes(thing),
+        "asked": True,
         "cell_id": cell.id,
         "case_id": case.id if case else None,
-        "prepared_id": case.prepared_id if case and needs_preparing(case) else None,
+        "prepared_id": thing.prepared_id if isinstance(thing, Case) and needs_preparing(thing) else None,
         "variant": variant,
         "samples_wanted": samples,
         "cell_json": canonical(cell.resolved()),
-        "attack_json": canonical(case.attack.resolved()) if case else None,
+        "attack_json": canonical(attack.resolved()) if attack else None,
+        "probe_json": canonical(probe.resolved()) if probe else None,
     }
 
 

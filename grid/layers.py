@@ -15,7 +15,13 @@ from grid.yaml_lines import parse
 OVERRIDE = "--set "
 """How the origin of a value given by `--set` starts: it stands in no file."""
 
-_ENTRIES = {("attacks",), ("cells", "attacks"), *(("cells", kind) for kind in CELL_KINDS if kind != "training")}
+_ENTRIES = {
+    ("attacks",),
+    ("cells", "attacks"),
+    ("probes",),
+    ("cells", "probes"),
+    *(("cells", kind) for kind in CELL_KINDS if kind != "training"),
+}
 """Where components stand: there a key is a component's name, and no path may add one."""
 
 

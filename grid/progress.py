@@ -7,23 +7,31 @@ history), divided by the slots.
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from grid.attempt import Task
 from grid.plan import Plan
-from tasks.config import Case, Cell
+from tasks.config import Case, Cell, ProbeCase
 
 PLAIN_LINE_SECONDS = 15.0
 """How often a plain line is written where stderr is no terminal."""
+LIVE_TRAININGS_SECONDS = 2.0
+"""How often a live line asks the store how far trainings are."""
+_SHOWN = 4
+"""Trainings that a line has room for."""
+
+Training: TypeAlias = tuple[Cell, int, int, float]
+"""A training that is running: the cell, its last epoch, of how many, and that epoch's seconds."""
 
 CostKey = tuple[str, ...]
 
 
-def cost_key(thing: Case | Cell) -> CostKey:
+def cost_key(thing: Case | ProbeCase | Cell) -> CostKey:
     """What tasks must share to be expected to cost the same: attack, architecture, dataset; or the latter two."""
-    if isinstance(thing, Case):
-        return (thing.attack.name, *cost_key(thing.cell))
+    if not isinstance(thing, Cell):
+        return (thing.name, *cost_key(thing.cell))
     return (thing.architecture.name, thing.dataset.name)
 
 
@@ -33,6 +41,8 @@ class Costs:
 
     seconds: dict[CostKey, float] = field(default_factory=lambda: defaultdict(float))
     units: dict[CostKey, float] = field(default_factory=lambda: defaultdict(float))
+    guesses: dict[CostKey, float] = field(default_factory=dict)
+    """Seconds of a training that is still running, by what its epochs have cost."""
 
     def add(self, key: CostKey, seconds: float, units: float) -> None:
         """One more measurement."""
@@ -41,9 +51,12 @@ class Costs:
 
     def expect(self, left: Mapping[CostKey, float]) -> tuple[float, bool]:
         """Seconds of work left, and whether every kind in it has been measured; unmeasured kinds count nothing."""
-        known = {key: n for key, n in left.items() if n and self.units.get(key)}
-        total = sum(n * self.seconds[key] / self.units[key] for key, n in known.items())
+        known = {key: n for key, n in left.items() if n and (self.units.get(key) or key in self.guesses)}
+        total = sum(n * self._each(key) for key, n in known.items())
         return total, len(known) == sum(1 for n in left.values() if n)
+
+    def _each(self, key: CostKey) -> float:
+        return self.seconds[key] / self.units[key] if self.units.get(key) else self.guesses[key]
 
 
 def work_left(plan: Plan) -> dict[CostKey, float]:
@@ -66,17 +79,19 @@ class Progress:
         self._quiet = quiet
         self._live = sys.stderr.isatty()
         self._begun = time.monotonic()
-        self._said = self._begun
+        self._said = self._asked = self._begun
+        self._trainings: list[Training] = []
         self.cells = self.prepared = self.shards = self.samples = self.failed = 0
 
     def did(self, task: Task, seconds: float) -> None:
         """A task is in the store."""
         if task.kind == "train":
             self.cells += 1
+            self.samples += task.samples
             self._spent(cost_key(task.cell), seconds, 1)
         elif task.kind == "prepare":
             self.prepared += 1
-        elif task.kind == "attack" and task.case:
+        elif task.kind in {"attack", "probe"} and task.case:
             self.shards += 1
             self.samples += task.samples
             self._spent(cost_key(task.case), seconds, task.samples)
@@ -87,9 +102,14 @@ class Progress:
         if message:
             self.say(message)
 
-    def tick(self, slots: int) -> None:
-        """Say where the run is, if it is time to."""
+    def tick(self, slots: int, trainings: Callable[[], list[Training]] = list) -> None:
+        """Say where the run is, if it is time to; `trainings` tells how far those are that are running."""
         now = time.monotonic()
+        if not self._quiet and now - self._asked >= (LIVE_TRAININGS_SECONDS if self._live else PLAIN_LINE_SECONDS):
+            self._asked = now
+            self._trainings = trainings()
+            guessed = {cost_key(cell): epochs * seconds for cell, _, epochs, seconds in self._trainings}
+            self._costs.guesses.update(guessed)
         if not self._quiet and now - self._said >= (0.2 if self._live else PLAIN_LINE_SECONDS):
             self._said = now
             line = self.line(slots)
@@ -112,7 +132,7 @@ class Progress:
         plan = self._plan
         elapsed = max(time.monotonic() - self._begun, 1e-9)
         parts = [
-            f"cells {self.cells}/{plan.cells_to_train}",
+            f"cells {self.cells}/{plan.cells_to_train}{_epochs(self._trainings)}",
             *([f"prepared {self.prepared}/{plan.attacks_to_prepare}"] if plan.attacks_to_prepare else []),
             f"shards {self.shards}/{plan.shards_to_run}",
             f"samples {self.samples}/{plan.samples_wanted - plan.samples_stored}",
@@ -132,6 +152,12 @@ class Progress:
     def _spent(self, key: CostKey, seconds: float, units: int) -> None:
         self._costs.add(key, seconds, units)
         self._left[key] = max(0.0, self._left[key] - units)
+
+
+def _epochs(trainings: Iterable[Training]) -> str:
+    said = [f"{epoch}/{epochs}" for _, epoch, epochs, _ in trainings]
+    more = ", ..." if len(said) > _SHOWN else ""
+    return f" (epoch {', '.join(said[:_SHOWN])}{more})" if said else ""
 
 
 def duration(seconds: float) -> str:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from grid.errors import GridError, StoreError, UsageError
 from grid.spec import TABLES
-from tasks.schema import PUBLISHED, SAMPLES, WANTED
+from tasks.schema import HISTORY, MEASURES, PUBLISHED, SAMPLES, WANTED
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 """An open set of views; also a context manager that closes itself."""
@@ -59,6 +59,16 @@ RUNS = _schema(
 """One row per run. `versions` is JSON text, `command` one line. Times, here and above, are ISO 8601 in UTC."""
 
 
+TRAININGS = _schema(
+    *("cell_id", "epoch", "epochs", "loss", "train_accuracy", "seconds", "time"),
+    epoch=pa.int64(),
+    epochs=pa.int64(),
+    loss=pa.float64(),
+    train_accuracy=pa.float64(),
+    seconds=pa.float64(),
+)
+"""One row per training that is not done: its last epoch that was told, of how many at most."""
+
 PREPARED = _schema(
     *("prepared_id", "cell_id", "fact", "value", "seconds", "host", "device", "run_id", "finished"),
     value=pa.float64(),
@@ -85,13 +95,18 @@ class Slice(NamedTuple):
 class Contents:
     """What a store holds: (grid, path) of the wanted and published tables, the slices of shards, and the records.
 
+    `slices` are of attacks, `measures` of probes; `histories` are (cell, path).
+
     No position of a case may lie in two slices. A file may have several slices. Paths are local.
     """
 
     wanted: Sequence[tuple[str, str]] = ()
     published: Sequence[tuple[str, str]] = ()
     slices: Sequence[Slice] = ()
+    measures: Sequence[Slice] = ()
+    histories: Sequence[tuple[str, str]] = ()
     cells: pa.Table = field(default_factory=CELLS.empty_table)
+    trainings: pa.Table = field(default_factory=TRAININGS.empty_table)
     prepared: pa.Table = field(default_factory=PREPARED.empty_table)
     failures: pa.Table = field(default_factory=FAILURES.empty_table)
     runs: pa.Table = field(default_factory=RUNS.empty_table)
@@ -108,31 +123,37 @@ class Seconds(NamedTuple):
 
 
 def connect(contents: Contents) -> Connection:
-    """Views over a store: wanted, cells, cases, prepared, samples, coverage, failures, runs, published.
+    """Views over a store, such as cells, samples, measures, coverage and published.
 
     They are written in `grid/sql/views.sql`.
 
     The connection can read the named files and nothing else. Raises StoreError where a file cannot be read.
     """
     con = duckdb.connect(config={"python_enable_replacements": False, "temp_directory": ""})
-    shards = list(dict.fromkeys(part.path for part in contents.slices))
+    shards, measured = (list(dict.fromkeys(s.path for s in slices)) for slices in (contents.slices, contents.measures))
     with _explained(con, StoreError):
         con.execute("CREATE SCHEMA base")
         _hold(con, "cells", contents.cells)
+        _hold(con, "trainings", contents.trainings)
         _hold(con, "prepared", contents.prepared)
         _hold(con, "failures", contents.failures)
         _hold(con, "runs", contents.runs)
         _hold(con, "slices", _slices(contents.slices, shards))
+        _hold(con, "measure_slices", _slices(contents.measures, measured))
         _read(con, "samples", SAMPLES, shards)
+        _read(con, "measures", MEASURES, measured)
+        _hold(con, "history_files", _named("cell_id", contents.histories))
+        _read(con, "history", HISTORY, [path for _, path in contents.histories])
         for name, schema, named in (
             ("wanted", WANTED, contents.wanted),
             ("published", PUBLISHED, contents.published),
         ):
-            _hold(con, f"{name}_files", _grids(named))
+            _hold(con, f"{name}_files", _named("grid", named))
             _read(con, name, schema, [path for _, path in named])
         con.execute(_text("macros"))
         con.execute(_text("views"))
-        _lock(con, [*shards, *(path for _, path in (*contents.wanted, *contents.published))])
+        named_files = (*contents.wanted, *contents.published, *contents.histories)
+        _lock(con, [*shards, *measured, *(path for _, path in named_files)])
     return con
 
 
@@ -218,9 +239,10 @@ def _slices(slices: Sequence[Slice], shards: Sequence[str]) -> pa.Table:
     return pa.table(columns)
 
 
-def _grids(named: Sequence[tuple[str, str]]) -> pa.Table:
-    index = pa.array(range(len(named)), pa.uint64())
-    return pa.table({"file_index": index, "grid": pa.array([grid for grid, _ in named], pa.string())})
+def _named(column: str, files: Sequence[tuple[str, str]]) -> pa.Table:
+    """What each file is of: a grid, a cell."""
+    index = pa.array(range(len(files)), pa.uint64())
+    return pa.table({"file_index": index, column: pa.array([name for name, _ in files], pa.string())})
 
 
 def _lock(con: Connection, paths: Sequence[str]) -> None:

@@ -66,12 +66,12 @@ class _Worker:
     def __init__(self, on_gpu: bool) -> None:
         if not on_gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray shows every GPU to a worker that asked for none
-        from grid import work  # noqa: PLC0415 - imports torch, which must not see those GPUs
+        from grid import worker  # noqa: PLC0415 - imports torch, which must not see those GPUs
 
         context = ray.get_runtime_context()
         gpus = context.get_accelerator_ids().get("GPU", [])
         name = f"{socket.gethostname()}:{context.get_node_id()[:8]}:{os.getpid()}"
-        work.settle(work.Place(name, ",".join(gpus) or None, ray.__version__), None if on_gpu else 1)
+        worker.settle(worker.Place(name, ",".join(gpus) or None, ray.__version__), None if on_gpu else 1)
 
     @ray.method(concurrency_group="health")
     def ping(self) -> str:

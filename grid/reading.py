@@ -1,7 +1,7 @@
 """A store, opened for questions: which files count, and the JSON records as tables. Writes nothing."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,17 +23,19 @@ def connect(store: Store, on_broken: OnBroken) -> query.Connection:
     cells = list(store.cells())
     weights = {facts["cell_id"]: facts["weights_sha256"] for facts in cells}
     paths = [(name, store.files.here(f"grids/{name}/wanted.parquet")) for name in grids]
-    cells_of = {case: made_with for _, path in paths for case, made_with in _cases(path)}
-    slices = [
-        piece
-        for case in sorted(store.cases_with_shards() & cells_of.keys())
-        for piece in _slices(store, case, name_weights(*map(weights.get, cells_of[case])), on_broken)
-    ]
+    asked = {case.id: case for _, path in paths for case in _cases(path)}
+    slices: dict[bool, list[query.Slice]] = {False: [], True: []}
+    for case in sorted(store.cases_with_shards() & asked.keys()):
+        made_with = name_weights(*map(weights.get, asked[case].cells))
+        slices[asked[case].is_probe] += _slices(store, case, made_with, on_broken)
     return query.connect(
         query.Contents(
             wanted=paths,
             published=[(name, store.files.here(f"grids/{name}/published.parquet")) for name in grids],
-            slices=slices,
+            slices=slices[False],
+            measures=slices[True],
+            histories=[(cell, store.files.here(f"cells/{cell}/history.parquet")) for cell in weights],
+            trainings=_table(store.trainings(), query.TRAININGS),
             prepared=_table(_prepared(store), query.PREPARED),
             cells=_table(({**c, "cell": canonical(c["cell"])} for c in cells), query.CELLS),
             failures=_table(store.failures(), query.FAILURES),
@@ -53,14 +55,25 @@ def known_costs(connection: query.Connection) -> Costs:
     return costs
 
 
-def _cases(path: str) -> Iterable[tuple[str, list[str]]]:
-    """Each case with the cells that its rows are made with: its own, and the source of a transfer."""
+class _Asked(NamedTuple):
+    """A case that a grid wants, with the cells that its rows are made with: its own, and the source of a transfer."""
+
+    id: str
+    cells: list[str]
+    is_probe: bool
+
+
+def _cases(path: str) -> Iterable[_Asked]:
     try:
-        table = pq.read_table(path, columns=["case_id", "cell_id", "source_cell_id"])
+        table = pq.read_table(path, columns=["case_id", "cell_id", "source_cell_id", "probe"])
     except (OSError, pa.ArrowException) as error:
         raise ForeignFileError(f"{path}: torn, or no table of attackgrid's. Launch the grid's spec again.") from error
     rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
-    return ((case, [cell, source] if source else [cell]) for case, cell, source in rows if case)
+    return (
+        _Asked(case, [cell, source] if source else [cell], probe is not None)
+        for case, cell, source, probe in rows
+        if case
+    )
 
 
 def _prepared(store: Store) -> Iterable[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from grid.blocks import CELL_KINDS, Rule
-from tasks.config import Attack, Cell, Component, Norm, Space
+from tasks.config import Attack, Cell, Component, Norm, Probe, Space
 
 AXES: dict[str, Any] = {
     "dataset": str,
@@ -17,6 +17,7 @@ AXES: dict[str, Any] = {
     "defense": str,
     "seed": int,
     "attack": str,
+    "probe": str,
     "norm": Norm,
     "eps": float | None,
     "space": Space,
@@ -28,19 +29,20 @@ AXES: dict[str, Any] = {
 
 Beside these: SOURCE_AXES, and parameters, as `attack.steps`.
 """
-PARAMETER_KINDS = (*CELL_KINDS, "attack")
+PARAMETER_KINDS = (*CELL_KINDS, "attack", "probe")
 """The kinds of component whose parameters a rule may name."""
 SOURCE_AXES = tuple(f"source.{part}" for part in (*CELL_KINDS, "seed"))
 """A component, or the seed, of the cell that an attack looks at."""
 
 
 class Subject(NamedTuple):
-    """What a rule may select: an attack on a cell (None: the cell by itself), seeing `source`, under a label."""
+    """What a rule may select: an attack on a cell, seeing `source`, or a probe of it, or itself, under a label."""
 
     cell: Cell
     attack: Attack | None
     source: Cell | None
     variant: str
+    probe: Probe | None = None
 
 
 _Reader: TypeAlias = Callable[[Subject], object]
@@ -102,6 +104,8 @@ def _reader(axis: str) -> _Reader:
         return lambda subject: _of_cell(subject.cell, kind)
     if kind == "variant":
         return lambda subject: subject.variant
+    if kind == "probe":
+        return lambda subject: subject.probe.name if subject.probe else _ABSENT
     return lambda subject: _of_attack(subject.attack, kind)
 
 
@@ -119,8 +123,10 @@ def _of_attack(attack: Attack | None, kind: str) -> object:
 
 
 def _parameter(subject: Subject, kind: str, name: str) -> object:
-    if kind != "attack":
-        component: Component | None = getattr(subject.cell, kind)
+    component: Component | None
+    if kind in {"attack", "probe"}:
+        chosen = subject.attack if kind == "attack" else subject.probe
+        component = chosen.component if chosen else None
     else:
-        component = subject.attack.component if subject.attack else None
+        component = getattr(subject.cell, kind)
     return component.parameters.get(name, _ABSENT) if component else _ABSENT

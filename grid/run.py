@@ -7,18 +7,19 @@ are cut when they are needed, so the driver's memory does not grow with the grid
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from grid.attempt import Done, Failed, Settings, Task, perform
+from grid.attempt import Done, Failed, Kind, Settings, Task, perform
 from grid.errors import StoreError
 from grid.executor import Executor, WorkerLostError
-from grid.plan import CaseWork, Plan
+from grid.plan import CaseWork, CellWork, Plan
 from grid.progress import Progress
 from grid.ranges import cut, num_shards, subtract
 from grid.store import Store
+from tasks.config import Case, Cell, ProbeCase
 
 MAX_LOST = 3
 """A task whose worker was lost this often is recorded as failed."""
@@ -64,8 +65,8 @@ class Run:
         self._progress = progress
         self._shard_size = shard_size
         self._cells = iter(plan.work)
-        self._pending: dict[str, list[CaseWork]] = {work.cell.id: [] for work in plan.work if work.train}
-        """What is not there yet, a cell or what is prepared, with the cases that wait for it. Goes when it is there."""
+        self._pending: dict[str, list[CaseWork | CellWork]] = {work.cell.id: [] for work in plan.work if work.train}
+        """What is not there yet, a cell or what is prepared, with what waits for it. Goes when it is there."""
         self._trained: set[str] = set()
         self._prepared: set[str] = set()
         self._ready: deque[Iterator[Task]] = deque()
@@ -91,10 +92,17 @@ class Run:
             done, _ = wait(self._in_flight, timeout=0.2, return_when=FIRST_COMPLETED)
             for future in done:
                 self._finish(self._in_flight.pop(future), future)
-            self._progress.tick(self._executor.slots)
+            self._progress.tick(self._executor.slots, self._trainings)
         if self._refused:
             raise self._refused
         return self._outcome()
+
+    def _trainings(self) -> list[tuple[Cell, int, int, float]]:
+        """How far the trainings are that are running: cell, epoch, of how many, seconds of the last one."""
+        said = (
+            (task.cell, self._store.progress(task.cell.id)) for task in self._in_flight.values() if task.kind == "train"
+        )
+        return [(cell, facts["epoch"], facts["epochs"], facts["seconds"]) for cell, facts in said if facts]
 
     def _fill(self) -> None:
         window = 2 * max(1, self._executor.slots) + 1
@@ -119,22 +127,33 @@ class Run:
             work = next(self._cells, None)
             if work is None:
                 return self._chores.popleft() if self._chores else None
-            if work.train:
-                self._pending[work.cell.id] += work.cases
-                return Task("train", work.cell)
-            self._release(work.cases)
+            if work.train and work.base in self._pending:
+                self._pending[work.base].append(work)
+            elif work.train:
+                return self._training(work)
+            else:
+                self._release(work.cases)
 
-    def _release(self, cases: list[CaseWork]) -> None:
-        """Make the shards of cases ready, or let them wait for what they need next."""
-        for work in cases:
+    def _training(self, work: CellWork) -> Task:
+        self._pending[work.cell.id] += work.cases
+        traced = tuple((each.case, each.samples) for each in work.traced if isinstance(each.case, ProbeCase))
+        return Task("train", work.cell, traced=traced)
+
+    def _release(self, waiting: Iterable[CaseWork | CellWork]) -> None:
+        """Make cells and the shards of cases ready, or let them wait for what they need next."""
+        for work in waiting:
+            if isinstance(work, CellWork):
+                self._ready.append(iter([self._training(work)]))
+                continue
             case = work.case
             needed = [cell.id for cell in (case.cell, case.source) if cell]
-            needed += [case.prepared_id] if work.prepare else []
+            prepared = case.prepared_id if work.prepare and isinstance(case, Case) else None
+            needed += [prepared] if prepared else []
             missing = next((each for each in needed if each in self._pending), None)
             if missing is not None:
                 self._pending[missing].append(work)
-            elif work.prepare and case.prepared_id not in self._prepared:
-                self._pending[case.prepared_id] = [work]
+            elif isinstance(case, Case) and prepared and prepared not in self._prepared:
+                self._pending[prepared] = [work]
                 self._ready.append(iter([Task("prepare", case.seen, case)]))
             else:
                 verified = self._verified(work)
@@ -167,7 +186,7 @@ class Run:
             self._prepared.add(task.id)
         if task.kind in {"train", "prepare"}:
             self._release(self._pending.pop(task.id))
-        elif task.kind == "attack" and task.case:
+        elif task.kind in {"attack", "probe"} and task.case:
             self._due -= 1
             self._left[task.case.id] -= 1
             if not self._left[task.case.id]:
@@ -192,7 +211,7 @@ class Run:
         self._event(task, "failed", error=failed.error, message=failed.message)
         if task.kind == "compact":
             return  # nothing is missing; the next run or `compact` merges it
-        self._due -= task.kind == "attack"
+        self._due -= task.kind in {"attack", "probe"}
         reason = f"{failed.error}: {failed.message}"
         self._progress.failed_at("" if self._reasons[reason] else f"{_name(task)} failed: {reason}")
         self._reasons[reason] += 1
@@ -215,7 +234,9 @@ class Run:
             "time": moment,
             "run_id": self._settings.run_id,
         }
-        held_up = [work.case for work in self._pending[task.id]] if task.kind == "prepare" else [task.case]
+        held_up = [task.case]
+        if task.kind == "prepare":
+            held_up = [work.case for work in self._pending[task.id] if isinstance(work, CaseWork)]
         for number, case in enumerate(held_up):
             about = {"cell_id": case.cell.id, "case_id": case.id} if case else {}
             self._store.record_failure(task.id, f"{moment}-{number}", {**record, **about})
@@ -239,8 +260,9 @@ class Run:
 
 
 def _shards(work: CaseWork, size: int) -> Iterator[Task]:
+    kind: Kind = "attack" if isinstance(work.case, Case) else "probe"
     for positions in cut(work.missing, size):
-        yield Task("attack", work.case.cell, work.case, positions)
+        yield Task(kind, work.case.cell, work.case, positions)
 
 
 def _name(task: Task) -> str:
@@ -248,7 +270,7 @@ def _name(task: Task) -> str:
     words = f"{cell.dataset.name}/{cell.architecture.name}/{cell.head.name}/seed {cell.seed}"
     if task.case is None:
         return f"{task.kind} {words} ({task.id})"
-    attack = task.case.attack.name
+    attack = task.case.name
     if task.positions is None:
         return f"{task.kind} {attack} on {words} ({task.id})"
     start, stop = task.positions

@@ -12,11 +12,12 @@ from grid.attack_spec import HARNESS_KEYS, SOURCE_KEYS
 from grid.blocks import CELL_KINDS
 from grid.component_spec import defaults
 from grid.ensembles import ENSEMBLES
+from grid.probe_spec import PROBE_KEYS
 from grid.rules import AXES, PARAMETER_KINDS, SOURCE_AXES
 from grid.spec import KEYS, NAME, TABLES
 from grid.values import FRACTION
 from tasks import registry
-from tasks.config import Json
+from tasks.config import COMBINED, Json
 from tasks.registry import Description
 from tasks.schema import METRICS
 
@@ -38,6 +39,7 @@ def spec_schema() -> Schema:
         "seeds": _SEEDS,
         "cells": _list(_block()),
         "attacks": _attacks(),
+        "probes": _probes(),
         "exclude": {"type": "array", "items": _rule({})},
         "tables": {"type": "array", "items": {"enum": list(TABLES)}},
         "published": {"anyOf": [_TEXT, {"type": "array", "items": _published()}]},
@@ -66,13 +68,17 @@ def _one_or_list(schema: Schema) -> Schema:
 
 def _block() -> Schema:
     axes: dict[str, Json] = {kind: _one_or_list({"$ref": f"#/$defs/{kind}"}) for kind in CELL_KINDS}
-    own: dict[str, Json] = {"seeds": _SEEDS, "attacks": _attacks(), "variant": _TEXT}
+    own: dict[str, Json] = {"seeds": _SEEDS, "attacks": _attacks(), "probes": _probes(), "variant": _TEXT}
     return _map(axes | own, required=["dataset", "architecture"])
 
 
 def _attacks() -> Schema:
     entry: Schema = {"anyOf": [{"$ref": "#/$defs/attack"}, {"$ref": "#/$defs/cascade"}]}
     return {"anyOf": [entry, {"type": "array", "items": entry}]}
+
+
+def _probes() -> Schema:
+    return _one_or_list({"$ref": "#/$defs/probe"})
 
 
 def _cascades() -> Schema:
@@ -93,6 +99,8 @@ def _entry(kind: str) -> Schema:
     found = [registry.describe(kind, name) for name in registry.names(kind)]
     plain: list[Json] = [{"const": each.name, "description": each.summary} for each in found]
     given: dict[str, Json] = {each.name: _parameters(each) for each in found}
+    if kind == "defense":
+        given[COMBINED] = {"type": "array", "items": _one_or_list({"$ref": f"#/$defs/{kind}"}), "minItems": 2}
     foreign: Schema = {"type": "string", "pattern": _FOREIGN}
     filled = _map(given, patternProperties={_FOREIGN: {"type": ["object", "null"]}}, minProperties=1, maxProperties=1)
     return {"anyOf": [*plain, foreign, filled]}
@@ -112,6 +120,8 @@ def _parameters(found: Description) -> Schema:
     if found.kind == "attack":
         properties |= _budget(found)
         required += ["eps"] if found.facts["budget"] == "eps" else []
+    if found.kind == "probe":
+        properties |= {key: _varied(_typed(kind)) for key, kind in PROBE_KEYS.items()}
     if found.open:
         return {**_map(properties, description=found.summary, required=required), "additionalProperties": True}
     allowed = _map(properties, description=found.summary, required=required)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grid.attack_spec import attacks
-from grid.blocks import CELL_KINDS, Block, GridSpec, Published, Rule, Samples, WantedAttack
+from grid.blocks import CELL_KINDS, Block, GridSpec, Published, Rule, Samples, WantedAttack, WantedProbe
 from grid.component_spec import alternatives, components, mapping, trainings
 from grid.expand import cells, split_size, unused_rules
 from grid.layers import layered
 from grid.nodes import Node, Report, plain, unknown
+from grid.probe_spec import probes
 from grid.rule_spec import inline_published, read_published, read_rule
 from grid.values import accept
 from grid.yaml_lines import dump, parse
@@ -35,11 +36,26 @@ __all__ = [
     "parse_document",
 ]
 
-TABLES = ("robust_accuracy", "minimal_norm", "worst_case", "fooling", "transfer", "published")
+TABLES = (
+    *("robust_accuracy", "minimal_norm", "worst_case", "fooling", "transfer", "published"),
+    *("measures", "measures_by_class", "correlation", "histogram", "certified", "history"),
+)
 """The names of the tables that a spec may ask for; each is answered by the file of its name in `grid/sql`."""
-KEYS = ("name", "extends", "samples", "seeds", "cells", "attacks", "exclude", "tables", "published", "profiles")
+KEYS = (
+    "name",
+    "extends",
+    "samples",
+    "seeds",
+    "cells",
+    "attacks",
+    "probes",
+    "exclude",
+    "tables",
+    "published",
+    "profiles",
+)
 """The top-level keys of a spec."""
-BLOCK_KEYS = (*CELL_KINDS, "seeds", "attacks", "variant")
+BLOCK_KEYS = (*CELL_KINDS, "seeds", "attacks", "probes", "variant")
 """The keys of a block."""
 CELL_DEFAULTS = {"activation": "relu", "head": "softmax", "defense": "natural"}
 """The components a block has where it names none."""
@@ -94,8 +110,9 @@ def _read(root: Node, report: Report) -> GridSpec:
     samples = _samples(children.get("samples", Node({})), report)
     seeds = _seeds(children.get("seeds", Node([Node(0)])), "seeds", report)
     shared = attacks(children["attacks"], "attacks", report) if "attacks" in children else ()
+    measured = probes(children["probes"], "probes", report) if "probes" in children else ()
     blocks = [
-        _block(node, key, seeds, shared, report)
+        _block(node, key, seeds, shared, measured, report)
         for node, key in _listed(children.get("cells", Node(None, root.line, root.origin)), "cells", report)
     ]
     spec = GridSpec(
@@ -130,12 +147,19 @@ def _seeds(node: Node, key: str, report: Report) -> tuple[int, ...]:
     return tuple(dict.fromkeys(value for value in values if value is not None))
 
 
-def _block(node: Node, key: str, seeds: tuple[int, ...], shared: tuple[WantedAttack, ...], report: Report) -> Block:
+def _block(
+    node: Node,
+    key: str,
+    seeds: tuple[int, ...],
+    shared: tuple[WantedAttack, ...],
+    measured: tuple[WantedProbe, ...],
+    report: Report,
+) -> Block:
     children = mapping(node, key, report)
     _check_keys(children, f"{key}.", BLOCK_KEYS, report)
     axes = {kind: _axis(kind, node, children, key, report) for kind in CELL_KINDS}
     variant = children.get("variant", Node(""))
-    own = children.get("attacks")
+    own, looked_at = children.get("attacks"), children.get("probes")
     return Block(
         variant=str(_value(str, variant, f"{key}.variant", report)),
         datasets=axes["dataset"],
@@ -146,6 +170,7 @@ def _block(node: Node, key: str, seeds: tuple[int, ...], shared: tuple[WantedAtt
         trainings=axes["training"],
         seeds=_seeds(children["seeds"], f"{key}.seeds", report) if "seeds" in children else seeds,
         attacks=attacks(own, f"{key}.attacks", report) if own else shared,
+        probes=probes(looked_at, f"{key}.probes", report) if looked_at else measured,
     )
 
 

@@ -3,8 +3,10 @@
     store.json                                        the version of the layout
     grids/<name>/spec.yaml, wanted.parquet, published.parquet
     cells/<cell>/cell.json, weights.safetensors, history.parquet
+    training/<cell>/progress.json, state.safetensors  a training that is not done: gone when the cell is there
     prepared/<prepared>/prepared.json, state.safetensors
-    shards/<case>/<start>-<stop>.parquet              positions of the case's sample order, each with as many rows
+    shards/<case>/<start>-<stop>.parquet              positions of the sample order of an attack's or a probe's case,
+                                                      each with as many rows
     failures/<task>/<time>-<attempt>.json
     runs/<run>/run.json, events.jsonl
 
@@ -27,8 +29,8 @@ from grid import __version__
 from grid.errors import ForeignFileError, StoreError, StoreVersionError
 from grid.files import Files
 from grid.ranges import Range, cover
-from tasks.config import Case
-from tasks.schema import FORMAT, SAMPLES
+from tasks.config import Case, ProbeCase
+from tasks.schema import FORMAT, MEASURES, SAMPLES
 
 _SHARD = re.compile(r"(\d+)-(\d+)\.parquet")
 _SMALL = 2_000
@@ -147,13 +149,61 @@ class Store:
             )
         return weights, found
 
-    def weights_of(self, case: Case) -> str | None:
+    def weights_of(self, case: Case | ProbeCase) -> str | None:
         """What the rows of a case are made with: the SHA-256 of the weights of its cell, and of its source's if any.
 
         None if one of them is not trained.
         """
         facts = [self.cell_facts(cell.id) for cell in (case.cell, case.source) if cell]
         return name_weights(*(str(each["weights_sha256"]) if each else None for each in facts))
+
+    def history(self, cell_id: str) -> pa.Table:
+        """The history of a trained cell. Raises ForeignFileError if it is torn."""
+        path = f"cells/{cell_id}/history.parquet"
+        try:
+            return self._rows(path)
+        except (OSError, pa.ArrowException) as error:
+            raise ForeignFileError(f"{self.files.absolute(path)}: not there, or torn: {error}") from error
+
+    # trainings that are not done -----------------------------------------------------------------------------------
+
+    def save_progress(self, cell_id: str, facts: Mapping[str, object]) -> None:
+        """Say how far a training is."""
+        self.files.commit(f"training/{cell_id}/progress.json", json.dumps(facts).encode(), replace=True)
+
+    def progress(self, cell_id: str) -> dict[str, Any] | None:
+        """How far a training is, as far as anyone said."""
+        try:
+            facts: dict[str, Any] = json.loads(self.files.read(f"training/{cell_id}/progress.json"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return facts
+
+    def trainings(self) -> Iterator[dict[str, Any]]:
+        """How far every training is that is not done."""
+        for name in self.files.names("training"):
+            facts = self.progress(name)
+            if facts and self.cell_facts(name) is None:
+                yield {"cell_id": name, **facts}
+
+    def save_unfinished(self, cell_id: str, state: bytes, traced: Mapping[str, pa.Table]) -> None:
+        """Keep what a training goes on from, and what probes have found in its epochs so far, by case."""
+        for case_id, rows in traced.items():  # first, so that a state never has more epochs than they
+            self.files.commit(f"training/{cell_id}/{case_id}.parquet", _parquet(rows), replace=True)
+        self.files.commit(f"training/{cell_id}/state.safetensors", state, replace=True)
+
+    def unfinished(self, cell_id: str, cases: Iterable[str]) -> tuple[bytes | None, dict[str, pa.Table]]:
+        """The state of a training that was cut off, and what probes had found; None unless all of it is there."""
+        folder = f"training/{cell_id}"
+        try:
+            state = self.files.read(f"{folder}/state.safetensors")
+            return state, {case: self._rows(f"{folder}/{case}.parquet") for case in cases}
+        except (OSError, pa.ArrowException):
+            return None, {}
+
+    def finished(self, cell_id: str) -> None:
+        """Remove what was kept of a training that is done."""
+        self.files.remove_folder(f"training/{cell_id}")
 
     # prepared attacks ----------------------------------------------------------------------------------------------
 
@@ -196,13 +246,14 @@ class Store:
     # shards --------------------------------------------------------------------------------------------------------
 
     def save_shard(self, case_id: str, positions: Range, rows: pa.Table, weights: str, resolved: str) -> bool:
-        """Commit the rows of some positions; False if they were there first.
+        """Commit the rows of some positions, those of SAMPLES or of MEASURES; False if they were there first.
 
         `weights` names the weights they were made with, `resolved` is the JSON the case's id stands for.
         """
         each = str(len(rows) // (positions.stop - positions.start))
         seal = {_CASE_KEY: case_id, _WEIGHTS_KEY: weights, _RESOLVED_KEY: resolved, _ROWS_KEY: each}
-        data = _parquet(pa.Table.from_arrays([rows[name] for name in SAMPLES.names], schema=SAMPLES), seal)
+        schema = MEASURES if "measure" in rows.column_names else SAMPLES
+        data = _parquet(pa.Table.from_arrays([rows[name] for name in schema.names], schema=schema), seal)
         return self.files.commit(f"shards/{case_id}/{positions.start}-{positions.stop}.parquet", data)
 
     def cases_with_shards(self) -> set[str]:

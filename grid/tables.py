@@ -8,8 +8,8 @@ with a title is a report, in which columns are put together by their names:
     x_n, beside an x          is headed `n`
     accuracy, *_accuracy, *_rate, and what stands beside a `metric` of such a name      per cent
 
-Columns of RECEDING that say the same in every row are named once, above it, and a note, a procedure or a RECEDING
-column that no row has is left out. Knows nothing of where a table comes from.
+Columns of RECEDING that say the same in every row are named once, above it, and a procedure or a column of
+OPTIONAL or RECEDING that no row has is left out. Knows nothing of where a table comes from.
 """
 
 import csv
@@ -50,6 +50,9 @@ RECEDING = (
 )
 """Columns that a report names once if they are the same in every row in which they have a value."""
 
+OPTIONAL = ("note", "fit_fooling_rate", "epoch", "layer", "validation_loss", "validation_accuracy", "test_accuracy")
+"""Columns that a report leaves out if no row has a value in them."""
+
 OF_METRIC = ("published", "as_published", "corrected", "measured")
 """Columns whose unit the row's `metric` says."""
 
@@ -62,6 +65,14 @@ MEANINGS = {
     "l2, steps and seconds: means over all attacked; pixels, values: medians of what changed in those fooled",
     "transfer": "fooling rate: share of attacked samples whose prediction changed; source: the cell the attack saw",
     "worst_case": "accuracy: share of samples that withstand every attack of the same budget",
+    "measures": "mean, median, sd (of a sample), min and max over the n images that have a value; absent: have none",
+    "measures_by_class": f"label {ABSENT}: all classes, the unweighted mean of their means; the median of all images",
+    "correlation": "correlation (Pearson) of mean abs gradient and true class confidence over n images; p: two-sided, "
+    f"Student's t; label {ABSENT}: all classes",
+    "histogram": "share: of all images, or of those classified right; a bin holds its lower edge",
+    "certified": "certified accuracy: share of all n images whose certified class is right, at no less than the radius "
+    "(l2); abstention rate: share without a certificate",
+    "history": "loss and train accuracy: of the batches as they were trained on",
     "published": "n: all samples (accuracies), attacked ones (success rate), successful ones (means)",
 }
 """What the numbers of a report are, by its title."""
@@ -154,9 +165,9 @@ def _constant(table: pa.Table, name: str) -> str | None:
 
 
 def _is_unused(name: str, table: pa.Table) -> bool:
-    """Whether no row has a note, a fit, or a value or a count of this procedure: a count of 0 is a value to come."""
+    """Whether no row has what is optional, or a value or a count of this procedure: a count of 0 is a value to come."""
     stem = name.removesuffix("_n")
-    beside = {name} if name in {"note", "fit_fooling_rate"} else {stem, f"{stem}_n"}
+    beside = {name} if name in OPTIONAL else {stem, f"{stem}_n"}
     present = beside <= set(table.column_names)
     return present and all(value in (None, "") for each in beside for value in table[each].to_pylist())
 

@@ -44,6 +44,16 @@ class Component:
         """The part of an id that this component contributes."""
         return {"name": self.name, "version": self.version, "parameters": dict(self.parameters)}
 
+    @property
+    def parts(self) -> tuple["Component", ...]:
+        """Those that a combination is made of; for any other component, it alone."""
+        parts = self.parameters.get("parts") if self.name == COMBINED else None
+        return tuple(Component(self.kind, **part) for part in parts) if isinstance(parts, list) else (self,)  # type: ignore[arg-type]
+
+
+COMBINED = "combined"
+"""The defense that is several defenses at once; its one parameter, `parts`, is the list of what these resolve to."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -173,6 +183,11 @@ class Case:
         return identify({"cell": self.cell.id, "attack": self.attack.id, "order": self.order, "source": source})
 
     @property
+    def name(self) -> str:
+        """The attack's."""
+        return self.attack.name
+
+    @property
     def seen(self) -> Cell:
         """The cell that the attack looks at."""
         return self.source or self.cell
@@ -184,9 +199,51 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Positions `start` to `stop` (exclusive) in the sample order of a case: one task, one file."""
+class Probe:
+    """A measurement of a cell that is no attack: once, or after each epoch of its training.
 
-    case: Case
-    start: int
-    stop: int
+    The latter is made while the cell is trained; a cell that is trained already is trained once more for it.
+    """
+
+    component: Component
+    epochs: Literal["last", "each"] = "last"
+
+    @property
+    def name(self) -> str:
+        """The component's."""
+        return self.component.name
+
+    def resolved(self) -> dict[str, Json]:
+        """What the id is made from."""
+        return {**self.component.resolved(), "epochs": self.epochs}
+
+
+@dataclass(frozen=True)
+class ProbeCase:
+    """One cell under one probe, its samples taken in `order`, as those of a `Case`."""
+
+    cell: Cell
+    probe: Probe
+    order: Literal["shuffled", "natural"] = "shuffled"
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def resolved(self) -> dict[str, Json]:
+        """Everything that the id stands for, spelt out."""
+        return {"cell": self.cell.resolved(), "probe": self.probe.resolved(), "order": self.order}
+
+    @cached_property
+    def id(self) -> str:
+        """16 hex digits."""
+        return identify({"cell": self.cell.id, "probe": self.probe.resolved(), "order": self.order})
+
+    @property
+    def source(self) -> None:
+        """A probe looks at no other cell."""
+        return
+
+    @property
+    def name(self) -> str:
+        """The probe's."""
+        return self.probe.name

@@ -62,6 +62,11 @@ class CountedModel:
         self._std: Tensor = std.view(1, -1, 1, 1)
 
     @property
+    def classifier(self) -> Any:  # noqa: ANN401 - see the function of that name
+        """The model itself, for what looks inside it. A pass through it is not counted and draws no noise."""
+        return classifier(self._module)
+
+    @property
     def sync_every(self) -> int:
         """After how many steps an attack should look which samples are done.
 
@@ -129,11 +134,12 @@ class CountedModel:
         pixels = self.pixels(images)
         if self._noise is None:
             return scores_of(self._module, pixels, self._fixed_batch)
-        repeats = torch.arange(self._eot, device=images.device).repeat(len(images))
-        rows = self._rows.repeat_interleave(self._eot)
-        noise = Noise(self._noise.at(rows), self.forwards[rows] + repeats)
-        scores = scores_of(self._module, pixels.repeat_interleave(self._eot, 0), self._fixed_batch, noise)
-        return scores.view(len(images), self._eot, -1).mean(1)
+        # Draw after draw, so that the rows of a pass lie together: what they share is then drawn once.
+        draws = torch.arange(self._eot, device=images.device).repeat_interleave(len(images))
+        rows = self._rows.repeat(self._eot)
+        noise = Noise(self._noise.at(rows), self.forwards[rows] + draws)
+        scores = scores_of(self._module, pixels.repeat(self._eot, 1, 1, 1), self._fixed_batch, noise)
+        return scores.view(self._eot, len(images), scores.shape[1]).mean(0)
 
     def check(self) -> None:
         """Raise ModelError, naming samples, if any pass so far gave a score that is not finite."""
@@ -234,7 +240,7 @@ def scores_of(model: nn.Module, pixels: Images, fixed_batch: int | None, noise: 
         for chunk in rows:
             with drawing(noise.at(chunk) if noise else None):
                 chunks.append(model(pixels[chunk]))
-        scores = torch.cat(chunks)[: len(pixels)]
+        scores = torch.cat(chunks)[: len(pixels)] if chunks else model(pixels)
     if scores.dim() != 2 or len(scores) != len(pixels):
         raise ModelError(f"scores of shape {tuple(scores.shape)} for {len(pixels)} images; (batch, classes) was due")
     return scores

@@ -4,21 +4,27 @@ Knows nothing of training, of attacks or of where weights are kept.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import nll_loss
+from torch.nn.parameter import is_lazy
 
 from tasks import registry
+from tasks import shared as shared_parameters
 from tasks.config import Cell, Component
-from tasks.types import DataError, DataRoot, Images, Scores, Shape, Split
+from tasks.types import DataError, DataRoot, Images, Labels, Scores, Shape, Split
 
 
 class Classifier(nn.Module):
     """Images in [0, 1], (batch, *shape), to scores, (batch, num_classes): standardise, then `body`, then `head`.
 
+    `input` comes before all of these: nothing, unless a defense puts something there. `activations` are the modules
+    that the architecture has as its activations, from the first hidden layer to the last.
     `mean` and `std` are buffers of shape (channels, 1, 1), in units of pixels in [0, 1].
     """
 
@@ -34,8 +40,11 @@ class Classifier(nn.Module):
         num_classes: int,
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        activations: list[nn.Module] | None = None,
     ) -> None:
         super().__init__()
+        self.input: nn.Module = nn.Identity()
+        self.activations = activations or []
         self.body = body
         self.head = head
         self.shape = shape
@@ -45,22 +54,52 @@ class Classifier(nn.Module):
 
     def forward(self, images: Images) -> Scores:
         """The scores, whose argmax is the prediction."""
-        return cast("Scores", self.head(self.body((images - self.mean) / self.std)))
+        return cast("Scores", self.head(self.body((self.input(images) - self.mean) / self.std)))
 
     def log_probabilities(self, scores: Scores) -> Tensor:
         """(batch, num_classes): the head's log-distribution over classes, each row's exponentials summing to 1."""
         return cast("Callable[[Scores], Tensor]", self.head.log_probabilities)(scores)
 
+    def losses(self, scores: Scores, labels: Labels) -> Tensor:
+        """(batch,): the head's own training loss, if it has one, else the labels' negative log-likelihood."""
+        own = getattr(self.head, "losses", None)
+        if own is not None:
+            return cast("Callable[[Scores, Labels], Tensor]", own)(scores, labels)
+        return nll_loss(self.log_probabilities(scores), labels, reduction="none")
 
-def build_model(cell: Cell, split: Split) -> Classifier:
+
+def build_model(cell: Cell, split: Split, start: Mapping[str, Tensor] | None = None) -> Classifier:
     """The cell's classifier on the CPU, its weights freshly drawn from the cell's seed.
 
-    Cells that differ in their head alone start from the same body.
+    Cells that differ in their head alone start from the same body. `start` has other weights, those of the model as it
+    is before the cell's defense puts anything into it.
     """
+    activation, architecture, head = cell.activation, cell.architecture, cell.head
+    places = shared_parameters.Places(lambda: make(activation))
     with seeded(derive_seed(cell.seed, "weights"), torch.device("cpu")):
-        body = make(cell.architecture, split.shape, lambda: make(cell.activation))
-        head = make(cell.head, body.width, split.num_classes)
-    return Classifier(body, head, shape=split.shape, num_classes=split.num_classes, mean=split.mean, std=split.std)
+        body = shared_parameters.extended(
+            lambda shape: make(architecture, shape, places), split.shape, places, **_shared(architecture)
+        )
+        shared_parameters.placed(body, places, registry.load("activation", "relu"), **_shared(activation))
+        width = body.width
+        model = Classifier(
+            body,
+            make(head, width, split.num_classes),
+            shape=split.shape,
+            num_classes=split.num_classes,
+            mean=split.mean,
+            std=split.std,
+            activations=places.made,
+        )
+        if any(is_lazy(parameter) for parameter in model.parameters()):
+            with torch.no_grad():
+                model.eval()(torch.zeros(1, *split.shape))  # whose sizes the parameters take
+        if start is not None:
+            model.load_state_dict(start)
+        defense = make(cell.defense)
+        if defense.adapt:
+            defense.adapt(model)
+    return model.train()
 
 
 def load_split(dataset: Component, split: str, root: DataRoot) -> Split:
@@ -70,12 +109,26 @@ def load_split(dataset: Component, split: str, root: DataRoot) -> Split:
     loaded = cast("Split", make(dataset, split, root))
     if problem := _problem(loaded):
         raise DataError(f"the {split} split of {dataset.name}: {problem}")
-    return loaded
+    return shared_parameters.mixed(loaded, root, **_shared(dataset)) if split == "train" else loaded
+
+
+@lru_cache(maxsize=4)
+def kept_split(dataset: Component, split: str, root: DataRoot) -> Split:
+    """The same, decoded once: the last few are kept, for all cells that a worker trains and attacks."""
+    return load_split(dataset, split, root)
 
 
 def make(component: Component, *given: object) -> Any:  # noqa: ANN401 - what a component makes depends on its kind
     """Call a component with what the harness gives and with its own parameters."""
-    return registry.load(component.kind, component.name)(*given, **component.parameters)
+    common = registry.shared(component.kind)
+    own = {name: value for name, value in component.parameters.items() if name not in common}
+    return registry.load(component.kind, component.name)(*given, **own)
+
+
+def _shared(component: Component) -> dict[str, Any]:
+    """The parameters that are not the component's own but those of its kind."""
+    common = registry.shared(component.kind)
+    return {name: value for name, value in component.parameters.items() if name in common}
 
 
 def derive_seed(seed: int, purpose: str) -> int:

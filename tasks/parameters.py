@@ -4,7 +4,7 @@ Beside these: `int`, `float`, `bool`, `str`, `list[...]`, `Literal[...]` and `..
 in the signature; the spec loader reads it from there.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -20,3 +20,5 @@ Count = Annotated[int, Ge(1)]
 """How many: 1 or more."""
 CountOrZero = Annotated[int, Ge(0)]
 """How many: 0 or more."""
+Parts = list[dict[str, Any]]
+"""Resolved components, as those of a combination; a spec writes them as it writes any component."""

@@ -34,6 +34,8 @@ FOLDERS = {
     "probe": "probes",
 }
 KINDS = (*FOLDERS, "training")
+SHARED = {"dataset": "mixed", "architecture": "extended", "activation": "placed"}
+"""The functions of `tasks/shared.py` whose parameters every component of a kind has beside its own."""
 REQUIRED = object()
 """The default of a parameter that has none."""
 
@@ -83,7 +85,10 @@ def component(kind: str, *, version: int, paper: str = "", **facts: object) -> C
     or the other), `knowledge` ("white-box", "score", "decision" or "none"), `targeting` (tuple of "untargeted" and
     "targeted"; the first is the default), `leaves_budget` ({parameter: value} under which the published procedure is
     known to leave its ball), and `prepared` (true where the file has a function `prepare`, of the same parameters).
-    Of a part of a cell: `stochastic` (true where the model draws numbers when it evaluates).
+    Of a part of a cell: `stochastic` (true where the model draws numbers when it evaluates, or {parameter: values}
+    under which it does) and `evaluation` (tuple of the parameters that matter only when the trained model is
+    evaluated).
+    Of a defense: `base` ({parameter: value} of the cell that is trained before, whose model this one learns from).
     """
 
     def declare(function: F) -> F:
@@ -117,6 +122,17 @@ def describe(kind: str, name: str) -> Description:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             return _describe(kind, name, node, f"{module}:{function}")
     raise ComponentSourceError(f"{path}: no function {function!r}")
+
+
+@functools.cache
+def shared(kind: str) -> Mapping[str, Parameter]:
+    """The parameters that every component of a kind has beside its own, from the function that acts on them."""
+    if kind not in SHARED:
+        return {}
+    path = Path(__file__).parent / "shared.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return _parameters(functions[SHARED[kind]], f"tasks.shared:{SHARED[kind]}")
 
 
 def load(kind: str, name: str) -> Callable[..., Any]:
@@ -171,6 +187,9 @@ def _describe(kind: str, name: str, node: ast.FunctionDef, origin: str) -> Descr
         raise ComponentSourceError(f"{origin} is not declared with @component({kind!r}, ...)")
     facts = {k.arg: ast.literal_eval(k.value) for k in decorator.keywords if k.arg}
     doc = ast.get_docstring(node) or ""
+    own = _parameters(node, origin)
+    if taken := sorted(own.keys() & shared(kind).keys()):
+        raise ComponentSourceError(f"{origin}: every {kind} has the parameters {taken} already")
     return Description(
         kind=kind,
         name=name,
@@ -178,7 +197,7 @@ def _describe(kind: str, name: str, node: ast.FunctionDef, origin: str) -> Descr
         paper=facts.pop("paper", ""),
         summary=doc.partition("\n")[0],
         doc=doc,
-        parameters=_parameters(node, origin),
+        parameters={**own, **shared(kind)},
         facts=facts,
         origin=origin,
         open=node.args.kwarg is not None,

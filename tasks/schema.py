@@ -59,11 +59,34 @@ SAMPLES = pa.schema(
 )
 """One row per (case, sample, target)."""
 
+MEASURES = pa.schema(
+    [
+        _field("case_id", _TEXT, "id of the cell under the probe"),
+        _field("sample", pa.int64(), "index of the image in the evaluation split's fixed order"),
+        _field("label", _I32, "true class"),
+        _field("epoch", _I32, "after which epoch of the training; null for the cell as it is kept", null=True),
+        _field("layer", _TEXT, "where in the model; null for the model as a whole", null=True),
+        _field("measure", _TEXT, "what was measured, in the probe's words"),
+        _field("element", _I32, "which element of the image (a pixel); null if it is about the whole", null=True),
+        _field("value", _F32, "the measurement; null where there is none", null=True),
+        _field("seconds", _F32, "time of the probe divided by its samples"),
+        _field("host", _TEXT, "host name of the worker"),
+        _field("device", _TEXT, "device as torch names it"),
+        _field("gpu", _TEXT, "id of the GPU the worker was pinned to; null without one", null=True),
+        _field("worker", _TEXT, "worker that ran the shard: node and process"),
+        _field("seed", pa.int64(), "seed of the cell"),
+        _field("versions", _TEXT, "JSON: attackgrid, python, torch, ray and CUDA versions"),
+        _field("run_id", _TEXT, "run that produced the shard"),
+    ]
+)
+"""One row per (cell under a probe, sample, epoch, layer, measure, element)."""
+
 HISTORY = pa.schema(
     [
         _field("epoch", _I32, "from 1"),
         _field("loss", pa.float64(), "mean training loss of the epoch"),
         _field("train_accuracy", pa.float64(), "share of training images predicted right, while training"),
+        _field("validation_loss", pa.float64(), "mean loss of the head on the validation split", null=True),
         _field("validation_accuracy", pa.float64(), "on the validation split; null without one", null=True),
         _field("test_accuracy", pa.float64(), "on the test split; null if not measured", null=True),
         _field("lr", pa.float64(), "learning rate of the epoch"),
@@ -75,14 +98,20 @@ HISTORY = pa.schema(
 WANTED = pa.schema(
     [
         _field("cell_id", _TEXT, "id of the cell"),
-        _field("case_id", _TEXT, "id of the case; null on the one row of a cell without attacks", null=True),
+        _field(
+            "case_id",
+            _TEXT,
+            "id of the case (attack or probe); null on the one row of a cell without any",
+            null=True,
+        ),
         _field("dataset", _TEXT, "component name"),
         _field("architecture", _TEXT, "component name"),
         _field("activation", _TEXT, "component name"),
         _field("head", _TEXT, "component name"),
         _field("defense", _TEXT, "component name"),
         _field("seed", pa.int64(), "seed of the cell"),
-        _field("attack", _TEXT, "component name", null=True),
+        _field("probe", _TEXT, "component name; null for an attack", null=True),
+        _field("attack", _TEXT, "component name; null for a probe", null=True),
         _field("norm", _TEXT, "norm of the budget", null=True),
         _field("eps", pa.float64(), "radius of the budget; null for minimal-norm attacks", null=True),
         _field("eps_label", _TEXT, "the eps as the spec spells it", null=True),
@@ -99,12 +128,18 @@ WANTED = pa.schema(
         _field("variant", _TEXT, "the label of the spec's block, such as published or corrected; may be empty"),
         _field("cell_label", _TEXT, "cell in words: components, with the parameters that are not defaults"),
         _field("attack_label", _TEXT, "attack in words, likewise", null=True),
-        _field("samples_wanted", pa.int64(), "how many samples the spec asks for; 0 without an attack"),
+        _field("probe_label", _TEXT, "probe in words, likewise", null=True),
+        _field("asked", pa.bool_(), "false for a cell that no block asks for, but another cell needs"),
+        _field("samples_wanted", pa.int64(), "how many samples the spec asks for; 0 without an attack or probe"),
         _field("cell_json", _TEXT, "the resolved cell: what cell_id is the hash of"),
         _field("attack_json", _TEXT, "the resolved attack, with its budget", null=True),
+        _field("probe_json", _TEXT, "the resolved probe", null=True),
     ]
 )
-"""One row per case that a grid asks for (and one per cell without any): `grids/<name>/wanted.parquet`."""
+"""One row per case, of an attack or a probe, that a grid asks for (and one per cell without any).
+
+It lies in `grids/<name>/wanted.parquet`.
+"""
 
 PUBLISHED = pa.schema(
     [

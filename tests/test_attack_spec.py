@@ -3,7 +3,8 @@
 import pytest
 from test_spec import attack_of, problems_of, spec_of
 
-from grid.expand import axes, cells, expand
+from grid.expand import cells, expand
+from grid.labels import axes
 from grid.spec import dump_document, parse_document
 from tasks.config import Budget
 

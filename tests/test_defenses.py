@@ -7,7 +7,17 @@ from torch import nn
 from tasks.heads.softmax import softmax
 from tasks.heads.softrmax import softrmax
 from tasks.model import Classifier
+from tasks.objective import Defense, combine, objective
 from tasks.registry import load, names
+from tasks.types import TaskError
+
+SMOOTHED = {"name": "label_smoothing", "version": 1, "parameters": {"smoothing": 0.1}}
+ORTHOGONAL = {"name": "orthogonality", "version": 1, "parameters": {"beta": 0.1}}
+REQUIRED: dict[str, dict[str, object]] = {
+    **{name: {"eps": 0.1} for name in ("fgsm_training", "mixed_training", "pgd_training", "trades")},
+    "combined": {"parts": [SMOOTHED, ORTHOGONAL]},
+}
+"""The parameters that a defense cannot be without."""
 
 
 def toy(head: nn.Module) -> Classifier:
@@ -18,7 +28,7 @@ def toy(head: nn.Module) -> Classifier:
 def test_natural_is_the_mean_negative_log_likelihood_under_the_heads_own_probabilities(head):
     torch.manual_seed(0)
     model, images, labels = toy(head(4, 3)), torch.rand(5, 1, 2, 2), torch.tensor([0, 2, 1, 1, 0])
-    loss, scores = load("defense", "natural")().loss(model, images, labels)
+    loss, scores = objective(load("defense", "natural")(), model)(model, images, labels)
     log_probabilities = model.log_probabilities(model(images))
     expected = -sum(log_probabilities[row, label].item() for row, label in enumerate(labels)) / 5
     assert loss.item() == pytest.approx(expected, rel=1e-6)
@@ -29,8 +39,46 @@ def test_natural_is_the_mean_negative_log_likelihood_under_the_heads_own_probabi
 def test_a_defense_gives_a_loss_that_reaches_every_weight_and_a_score_per_image_and_class(name):
     torch.manual_seed(0)
     model = toy(softmax(4, 3))
-    loss, scores = load("defense", name)().loss(model, torch.rand(5, 1, 2, 2), torch.tensor([0, 2, 1, 1, 0]))
+    images, labels = torch.rand(5, 1, 2, 2), torch.tensor([0, 2, 1, 1, 0])
+    loss, scores = objective(load("defense", name)(**REQUIRED.get(name, {})), model)(model, images, labels)
     loss.backward()
     assert loss.shape == ()
     assert scores.shape == (5, 3)
     assert all(weight.grad.abs().sum() > 0 for weight in model.parameters())
+
+
+def test_a_combination_has_the_loss_of_one_part_and_the_penalties_of_all():
+    torch.manual_seed(0)
+    model, images, labels = toy(softmax(4, 3)), torch.rand(5, 1, 2, 2), torch.tensor([0, 2, 1, 1, 0])
+    both, _ = objective(load("defense", "combined")(parts=[SMOOTHED, ORTHOGONAL]), model)(model, images, labels)
+    smoothed, _ = objective(load("defense", "label_smoothing")(smoothing=0.1), model)(model, images, labels)
+    penalty = load("defense", "orthogonality")(beta=0.1).penalty(model, images, labels)
+    assert penalty.item() > 0
+    assert both.item() == pytest.approx(smoothed.item() + penalty.item(), rel=1e-6)
+
+
+def test_each_part_crafts_from_what_the_one_before_it_crafted():
+    doubled = Defense(craft=lambda model, images, labels: images * 2)
+    shifted = Defense(craft=lambda model, images, labels: images + 1)
+    model, labels = toy(softmax(4, 3)), torch.tensor([0])
+    crafted = combine([doubled, shifted]).craft(model, torch.ones(1, 1, 2, 2), labels)
+    assert crafted.unique().tolist() == [3.0]
+
+
+def test_two_parts_with_a_loss_of_their_own_are_refused():
+    trades = {"name": "trades", "version": 1, "parameters": {"eps": 0.1}}
+    with pytest.raises(TaskError, match="more than one of the defenses has its own loss"):
+        load("defense", "combined")(parts=[SMOOTHED, trades])
+
+
+def test_the_penalty_of_a_module_is_added_to_every_batch():
+    class Costly(nn.Flatten):
+        def penalty(self) -> torch.Tensor:
+            return torch.tensor(2.5)
+
+    torch.manual_seed(0)
+    images, labels = torch.rand(5, 1, 2, 2), torch.tensor([0, 2, 1, 1, 0])
+    head = softmax(4, 3)
+    costly = Classifier(Costly(), head, shape=(1, 2, 2), num_classes=3, mean=(0.5,), std=(0.25,))
+    plain, _ = objective(Defense(), toy(head))(toy(head), images, labels)
+    assert objective(Defense(), costly)(costly, images, labels)[0].item() == pytest.approx(plain.item() + 2.5)

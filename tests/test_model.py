@@ -11,7 +11,7 @@ from torch import nn
 
 from tasks.config import Cell, Component
 from tasks.model import Classifier, build_model, derive_seed, load_split, seeded
-from tasks.registry import REQUIRED, describe, load, names
+from tasks.registry import REQUIRED, describe, load, names, shared
 from tasks.types import DataError, DataRoot, Split
 
 ROOT = DataRoot(Path("unused"))
@@ -37,6 +37,14 @@ def toy(split: str, root: DataRoot) -> Split:
     return offered
 
 
+NEEDED = {
+    **dict.fromkeys(["imagefolder", "parquet"], ["folder"]),
+    **dict.fromkeys(["fgsm_training", "mixed_training", "pgd_training", "trades"], ["eps"]),
+    "combined": ["parts"],
+}
+"""The parameters that a component cannot be without."""
+
+
 def same_weights(first: nn.Module, second: nn.Module) -> bool:
     pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     return all(torch.equal(one, other) for one, other in pairs)
@@ -52,9 +60,10 @@ def test_what_is_read_from_the_source_is_what_python_sees(kind, name):
         if parameter.kind is parameter.KEYWORD_ONLY
     }
     described = describe(kind, name)
-    assert {key: (found.type, found.default) for key, found in described.parameters.items()} == keywords
+    own = {name: found for name, found in described.parameters.items() if name not in shared(kind)}
+    assert {key: (found.type, found.default) for key, found in own.items()} == keywords
     needed = [key for key, found in described.parameters.items() if found.default is REQUIRED]
-    assert needed == (["folder"] if name == "parquet" else [])
+    assert needed == NEEDED.get(name, [])
     assert function.component == {
         "kind": kind,
         "version": described.version,

@@ -98,7 +98,7 @@ def test_each_varies_parameters_as_a_product_and_a_list_is_a_value(tmp_path):
             """,
         )
     )
-    found = [tuple(c.parameters.values()) for c in spec.blocks[0].architectures]
+    found = [(c.parameters["hidden"], c.parameters["dropout"]) for c in spec.blocks[0].architectures]
     assert found == [([8], 0.1), ([8], 0.5), ([4, 4], 0.1), ([4, 4], 0.5)]
 
 

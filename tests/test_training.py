@@ -2,39 +2,24 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from trainings import CPU, NATURAL, REAL, cell, first, load, same, turning, weights
 
-from tasks.config import Cell, Component
-from tasks.model import Classifier, build_model, load_split, make
+from tasks.batches import Data
+from tasks.config import Component
+from tasks.model import Classifier, build_model, derive_seed, make, seeded
+from tasks.objective import Defense, mean_loss
 from tasks.schema import HISTORY
-from tasks.training import Data, Defense, accuracy, standard, train
-from tasks.types import DataRoot, ModelError, Split, TaskError
-
-CPU = torch.device("cpu")
-REAL = DataRoot(Path(__file__).parent.parent.parent / "shared" / "data")
-NATURAL = Component("defense", "natural", 1)
-
-
-def cell(dataset: str = "digits", architecture: str = "mlp", head: str = "softmax", **training: object) -> Cell:
-    return Cell(
-        dataset=Component("dataset", dataset, 1),
-        architecture=Component("architecture", architecture, 1),
-        activation=Component("activation", "relu", 1),
-        head=Component("head", head, 1),
-        defense=NATURAL,
-        training=Component("training", "standard", 1, training),
-        seed=0,
-    )
+from tasks.training import accuracy, evaluate, standard, train
+from tasks.types import ModelError, TaskError
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[Split, Split]:
-    dataset = Component("dataset", "digits", 1)
-    return load_split(dataset, "train", REAL), load_split(dataset, "test", REAL)
+def digits():
+    return load("digits")
 
 
 @pytest.fixture
@@ -43,33 +28,10 @@ def model(digits) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def mnist() -> tuple[Split, Split]:
+def mnist():
     if not (REAL.path / "MNIST").is_dir():
         pytest.skip(f"no MNIST files under {REAL.path}")
-    dataset = Component("dataset", "mnist", 1)
-    return tuple(first(load_split(dataset, split, REAL), 2_000) for split in ("train", "test"))
-
-
-def first(split: Split, count: int) -> Split:
-    return replace(split, images=split.images[:count], labels=split.labels[:count])
-
-
-def weights(model: Classifier) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def turning(after: int) -> Defense:
-    """A defense that learns the true classes for so many batches, and from then on the wrong ones."""
-    natural, calls = make(NATURAL), iter(range(1_000_000))
-
-    def loss(model: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return natural.loss(model, images, labels if next(calls) < after else (labels + 1) % 10)
-
-    return Defense(loss)
+    return load("mnist", 2_000, 2_000)
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "cnn_4conv", "cnn_2conv"])
@@ -126,36 +88,6 @@ def test_another_seed_shuffles_otherwise(digits):
     assert not same(*outcomes)
 
 
-def test_an_epoch_shows_each_image_once_and_the_next_in_another_order(digits, model):
-    natural, seen = make(NATURAL), []
-
-    def loss(model: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        seen.append(images)
-        return natural.loss(model, images, labels)
-
-    standard(model, *digits, Defense(loss), 0, epochs=2, batch_size=500)
-    assert [len(images) for images in seen] == [500, 500, 200] * 2
-    one, two = torch.cat(seen[:3]), torch.cat(seen[3:])
-    assert not torch.equal(one, two)
-    for epoch in (one, two):
-        assert sorted(epoch.flatten(1).tolist()) == sorted(digits[0].images.flatten(1).tolist())
-
-
-def test_held_out_images_are_never_trained_on_and_are_what_validation_measures(digits, model):
-    marked = replace(digits[0], images=torch.arange(1200).view(-1, 1, 1, 1).expand(-1, 1, 8, 8) / 1200)
-    natural, seen = make(NATURAL), set()
-
-    def loss(model: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        seen.update(images[:, 0, 0, 0].tolist())
-        return natural.loss(model, images, labels)
-
-    history = standard(model, marked, digits[1], Defense(loss), 0, epochs=3, validation=0.25)
-    assert len(seen) == 900
-    held_out = torch.tensor([value not in seen for value in marked.images[:, 0, 0, 0].tolist()])
-    expected = accuracy(model, Data(marked.images[held_out], marked.labels[held_out]))
-    assert history["validation_accuracy"].to_pylist()[-1] == expected
-
-
 @pytest.mark.parametrize(("checkpoint", "column"), [("best_test", "test"), ("best_validation", "validation")])
 def test_the_best_epoch_is_kept_and_not_the_last(digits, model, checkpoint, column):
     share = 0.2 if column == "validation" else 0.0
@@ -178,54 +110,21 @@ def test_the_last_epoch_is_kept_by_default(digits, model):
     assert history["test_accuracy"].to_pylist()[-1] < 0.3
 
 
-def test_the_cosine_schedule_takes_the_first_epoch_at_the_full_rate(digits, model):
-    history = standard(model, *digits, make(NATURAL), 0, epochs=4, lr=0.1, schedule="cosine", optimizer="sgd")
-    assert history["lr"].to_pylist() == pytest.approx([0.1, 0.1 * 0.853553, 0.05, 0.1 * 0.146447], rel=1e-5)
-    longer = standard(model, *digits, make(NATURAL), 0, epochs=2, lr=0.1, schedule="cosine", cosine_t_max=200)
-    assert longer["lr"].to_pylist()[1] == pytest.approx(0.1 * (1 + math.cos(math.pi / 200)) / 2)
-
-
-@pytest.mark.parametrize("options", [{"optimizer": "sgd", "momentum": 0.9}, {"optimizer": "sgd"}, {}])
-def test_weight_decay_shrinks_the_weights(digits, options):
-    norms = []
-    for weight_decay in (0.0, 0.1):
-        trained = build_model(cell(), digits[0])
-        standard(trained, *digits, make(NATURAL), 0, epochs=3, lr=0.01, weight_decay=weight_decay, **options)
-        norms.append(sum(weight.norm().item() for weight in trained.parameters()))
-    assert norms[1] < norms[0]
-
-
-def test_sgd_with_momentum_takes_the_published_step(digits, model):
-    reference = build_model(cell(), digits[0])
-    split = first(digits[0], 64)
-    standard(model, split, digits[1], make(NATURAL), 0, epochs=3, batch_size=64, optimizer="sgd", lr=0.1, momentum=0.9)
-    velocity = [torch.zeros_like(weight) for weight in reference.parameters()]
-    for _ in range(3):
-        loss = torch.nn.functional.cross_entropy(reference(split.images), split.labels)
-        gradients = torch.autograd.grad(loss, list(reference.parameters()))
-        velocity = [0.9 * old + new for old, new in zip(velocity, gradients, strict=True)]
-        with torch.no_grad():
-            for weight, step in zip(reference.parameters(), velocity, strict=True):
-                weight.sub_(0.1 * step)
-    for name, tensor in reference.state_dict().items():
-        assert torch.allclose(model.state_dict()[name], tensor, atol=1e-6)
-
-
 def test_every_epoch_is_reported_with_how_many_there_will_be():
     reported = []
-    train(cell(epochs=3), REAL, CPU, on_epoch=lambda epoch, epochs: reported.append((epoch, epochs)))
+    train(cell(epochs=3), REAL, CPU, on_epoch=lambda epoch: reported.append((epoch.number, epoch.epochs)))
     assert reported == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_a_loss_that_is_not_finite_is_refused_with_its_epoch_and_step(digits, model):
-    natural, calls = make(NATURAL), iter(range(1, 1000))
+    calls = iter(range(1, 1000))
 
     def loss(model: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        value, scores = natural.loss(model, images, labels)
+        value, scores = mean_loss(model, images, labels)
         return (value * math.inf if next(calls) == 14 else value), scores
 
     with pytest.raises(ModelError, match="the training loss is inf at epoch 2, step 4"):
-        standard(model, *digits, Defense(loss), 0, epochs=3)
+        standard(model, *digits, Defense(loss=loss), 0, epochs=3)
 
 
 def test_a_learning_rate_that_diverges_is_refused(digits, model):
@@ -239,20 +138,6 @@ def test_scores_that_are_not_finite_are_refused_when_accuracy_is_measured(digits
         accuracy(model, Data(digits[1].images, digits[1].labels))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"checkpoint": "best_validation"}, "best_validation needs a validation share above 0"),
-        ({"momentum": 0.9}, "momentum is for the optimizer sgd"),
-        ({"cosine_t_max": 5}, "cosine_t_max is for the schedule cosine"),
-        ({"validation": 1e-9}, "one part would be empty"),
-    ],
-)
-def test_parameters_that_contradict_each_other_are_refused(digits, model, options, message):
-    with pytest.raises(TaskError, match=message):
-        standard(model, *digits, make(NATURAL), 0, **options)
-
-
 def test_trained_weights_give_the_same_scores_in_a_model_built_afresh(mnist):
     settings = cell("mnist", "cnn_2conv")
     trained = build_model(settings, mnist[0])
@@ -263,24 +148,88 @@ def test_trained_weights_give_the_same_scores_in_a_model_built_afresh(mnist):
     assert torch.equal(fresh.eval()(images), trained.eval()(images))
 
 
-def test_so_many_images_are_trained_on_and_the_same_whatever_the_epochs(digits, model):
-    marked = replace(digits[0], images=digits[0].images.float() / 255)
-    marked.images[:, 0, 0, 0] = torch.linspace(0, 1, len(marked.labels))
-    seen: list[set[float]] = []
-    for epochs in (1, 3):
-        values: set[float] = set()
-
-        def loss(model, images, labels, into=values):
-            into.update(images[:, 0, 0, 0].tolist())
-            scores = model(images)
-            return scores.square().mean(), scores
-
-        standard(model, marked, digits[1], Defense(loss), 0, epochs=epochs, samples=50, batch_size=16)
-        seen.append(values)
-    assert len(seen[0]) == 50
-    assert seen[0] == seen[1]
+def test_a_stochastic_model_is_evaluated_with_the_same_draws_each_time(digits):
+    settings = replace(cell(), defense=Component("defense", "randomised_smoothing", 1, {"sigma": 0.5}))
+    model = build_model(settings, digits[0])
+    data = Data(digits[1].images, digits[1].labels)
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(evaluate(model, data))
+    assert found[0] == found[1]
+    assert found[0] != evaluate(build_model(cell(), digits[0]), data)
 
 
-def test_more_images_than_there_are_cannot_be_trained_on(digits, model):
-    with pytest.raises(TaskError, match="samples is 99999, but there are"):
-        standard(model, *digits, make(NATURAL), 0, samples=99_999)
+def test_the_validation_loss_is_the_mean_of_the_heads_losses(digits, model):
+    data = Data(digits[1].images, digits[1].labels)
+    with torch.no_grad():
+        expected = torch.nn.functional.cross_entropy(model.eval()(digits[1].images).double(), digits[1].labels)
+    assert evaluate(model, data)[1] == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_the_test_accuracy_is_told_after_each_epoch_where_that_is_asked_for(digits, model):
+    told = []
+    history = standard(
+        model,
+        *digits,
+        make(NATURAL),
+        0,
+        lambda epoch: told.append((accuracy(epoch.model, Data(digits[1].images, digits[1].labels)), epoch.row)),
+        epochs=3,
+        test_accuracy="each",
+    )
+    assert history["test_accuracy"].to_pylist() == [measured for measured, _ in told]
+    assert history.to_pylist() == [row for _, row in told]
+
+
+def test_what_is_done_between_epochs_changes_nothing_of_the_training(digits):
+    def meddle(epoch):
+        torch.rand(1)
+        assert not epoch.model.training
+        epoch.model(digits[0].images[:10]).sum().backward()
+
+    outcomes = []
+    for on_epoch in (None, meddle):
+        trained = build_model(cell(), digits[0])
+        standard(trained, *digits, make(NATURAL), 0, on_epoch, epochs=2)
+        outcomes.append(weights(trained))
+    assert same(*outcomes)
+
+
+def test_a_training_begins_with_the_weights_of_another_model():
+    start, _ = train(cell(epochs=2), REAL, CPU)
+    model, history = train(cell(epochs=1, lr=1e-30, optimizer="sgd"), REAL, CPU, start=start)
+    assert same(weights(model), weights(start))
+    assert history["epoch"].to_pylist() == [1]
+
+
+def test_weights_to_begin_with_are_asked_for_where_natural_epochs_come_first():
+    with pytest.raises(TaskError, match="natural_epochs is 2, but there are no weights to begin with"):
+        train(cell(epochs=1, natural_epochs=2), REAL, CPU)
+
+
+def test_a_defense_that_learns_from_another_model_is_given_it_frozen_and_asks_for_it():
+    settings = replace(cell(epochs=1), defense=Component("defense", "distillation", 1))
+    teacher, _ = train(cell(epochs=5), REAL, CPU)
+    before = weights(teacher)
+    student, _ = train(settings, REAL, CPU, teacher=teacher)
+    assert same(before, weights(teacher))
+    assert all(parameter.requires_grad for parameter in teacher.parameters())
+    assert not same(weights(student), weights(train(cell(epochs=1), REAL, CPU)[0]))
+    with pytest.raises(TaskError, match="distillation: learns from a model that is trained before, and there is none"):
+        train(settings, REAL, CPU)
+
+
+def test_each_epoch_draws_from_a_generator_of_its_own(digits, model):
+    drawn = []
+
+    def loss(model: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        drawn.append(float(torch.rand(())))
+        return mean_loss(model, images, labels)
+
+    standard(model, *digits, Defense(loss=loss), 5, epochs=2, batch_size=1200)
+    expected = []
+    for epoch in (1, 2):
+        with seeded(derive_seed(5, f"epoch {epoch}"), CPU):
+            expected.append(float(torch.rand(())))
+    assert drawn == expected

@@ -129,7 +129,7 @@ def test_a_targeted_case_is_resumed_by_its_samples_whatever_the_shard_size(tmp_p
 
 @pytest.mark.parametrize("words", [("--shard-size", 7), ("--batch-size", 3)])
 def test_a_cascade_is_resumed_and_cut_like_any_case(tmp_path, words):
-    attacks = [{"cascade": True, "eps": 0.15, "name": "two", "attacks": [{SLOW: {"seconds": 0}}, "fgsm"]}]
+    attacks = [{"cascade": True, "eps": 0.3, "name": "two", "attacks": [{SLOW: {"seconds": 0}}, "fgsm"]}]
     launch(spec(tmp_path, attacks, samples={"count": 13}), tmp_path / "store")
     whole = spec(tmp_path, attacks)
     assert launch(whole, tmp_path / "store", *words).exit_code == 0

@@ -32,6 +32,6 @@ FROM coverage AS a
 LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
 LEFT JOIN measured AS m ON m.case_id = a.case_id
 LEFT JOIN fitted AS f ON f.case_id = a.case_id
-WHERE a.grid = $grid
+WHERE a.grid = $grid AND a.probe IS NULL
 ORDER BY a.dataset, a.architecture, a.activation, a.head, a.defense, a.seed, a.cell_label, a.cell_id, a.attack, a.norm,
     a.eps, a.attack_label, a.space, a.box, a.variant, a.case_id

@@ -6,7 +6,7 @@
 WITH rows AS (
     SELECT a.case_id, s.attacked, s.success, s.l2, s.linf, s.relative_l2, s.mse, s.steps
     FROM coverage AS a JOIN samples AS s ON s.case_id = a.case_id AND s.position < a.samples_wanted
-    WHERE a.grid = $grid AND a.eps IS NULL
+    WHERE a.grid = $grid AND a.eps IS NULL AND a.probe IS NULL
 ), counted AS (
     SELECT case_id, count(*) FILTER (attacked) AS n_attacked, count(*) FILTER (success) AS n_success
     FROM rows GROUP BY case_id

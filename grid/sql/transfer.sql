@@ -5,7 +5,7 @@
 WITH asked AS (
     SELECT DISTINCT
         w.grid, w.case_id, w.attack_json, coalesce(w.source_cell_id, w.cell_id) AS source_id, w.source_cell_id
-    FROM wanted AS w WHERE w.grid = $grid AND w.case_id IS NOT NULL
+    FROM wanted AS w WHERE w.grid = $grid AND w.case_id IS NOT NULL AND w.probe IS NULL
 ), transferred AS (
     SELECT DISTINCT attack_json FROM asked WHERE source_cell_id IS NOT NULL
 ), measured AS (

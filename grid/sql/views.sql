@@ -14,7 +14,16 @@ FROM base.published AS p JOIN base.published_files AS f USING (file_index);
 -- One row per run.
 CREATE VIEW runs AS FROM base.runs;
 
--- One row per (grid, cell). `cell` is its label where another cell of the grid has the same axes, else null.
+-- One row per stretch of positions of a case, of an attack or a probe, that is stored.
+CREATE VIEW base.stored AS
+SELECT case_id, start, skip, take FROM base.slices UNION ALL SELECT case_id, start, skip, take FROM base.measure_slices;
+
+-- One row per (cell, epoch).
+CREATE VIEW history AS
+SELECT f.cell_id, h.* EXCLUDE (file_index, file_row_number)
+FROM base.history AS h JOIN base.history_files AS f USING (file_index);
+
+-- One row per (grid, cell). `samples_wanted` is the most that an attack on it wants. `cell` is its label where another cell of the grid has the same axes, else null.
 CREATE VIEW base.grid_cells AS
 WITH asked AS (
     SELECT
@@ -22,7 +31,7 @@ WITH asked AS (
         any_value(activation) AS activation, any_value(head) AS head, any_value(defense) AS defense,
         any_value(seed) AS seed, min(cell_label) AS cell_label, any_value(cell_json) AS cell_json,
         coalesce(string_agg(DISTINCT nullif(variant, ''), ', ' ORDER BY nullif(variant, '')), '') AS variant,
-        max(samples_wanted) AS samples_wanted
+        coalesce(max(samples_wanted) FILTER (probe IS NULL), 0) AS samples_wanted, bool_or(asked) AS asked
     FROM main.wanted GROUP BY grid, cell_id
 )
 SELECT
@@ -36,6 +45,7 @@ SELECT
     grid, case_id, any_value(cell_id) AS cell_id, any_value(dataset) AS dataset,
     any_value(architecture) AS architecture, any_value(activation) AS activation, any_value(head) AS head,
     any_value(defense) AS defense, any_value(seed) AS seed, min(cell_label) AS cell_label,
+    any_value(probe) AS probe, min(probe_label) AS probe_label,
     any_value(attack) AS attack, min(attack_label) AS attack_label, any_value(norm) AS norm, any_value(eps) AS eps,
     coalesce(nullif(min(eps_label), ''), any_value(eps)::VARCHAR) AS eps_label,
     any_value(space) AS space, any_value(box) AS box,
@@ -65,18 +75,22 @@ SELECT
     coalesce(t.cell, a.cell_json) AS cell_json
 FROM asked AS a FULL JOIN base.cells AS t USING (cell_id);
 
--- One row per case that any grid wants. `samples_wanted` is the most that one asks for.
+-- One row per training that is not done, with the last epoch that was told.
+CREATE VIEW trainings AS FROM base.trainings;
+
+-- One row per case, of an attack or a probe, that any grid wants. `samples_wanted` is the most that one asks for.
 CREATE VIEW cases AS
 WITH asked AS (
     SELECT
-        case_id, any_value(COLUMNS(* EXCLUDE (grid, case_id, cell_label, attack_label, eps_label, variant,
-            samples_wanted))),
-        min(cell_label) AS cell_label, min(attack_label) AS attack_label, min(eps_label) AS eps_label,
+        case_id, any_value(COLUMNS(* EXCLUDE (grid, case_id, cell_label, attack_label, probe_label, eps_label,
+            variant, samples_wanted))),
+        min(cell_label) AS cell_label, min(attack_label) AS attack_label, min(probe_label) AS probe_label,
+        min(eps_label) AS eps_label,
         coalesce(string_agg(DISTINCT nullif(variant, ''), ', ' ORDER BY nullif(variant, '')), '') AS variant,
         max(samples_wanted) AS samples_wanted
     FROM base.grid_cases GROUP BY case_id
 ), stored AS (
-    SELECT case_id, sum(take)::BIGINT AS samples_stored FROM base.slices GROUP BY case_id
+    SELECT case_id, sum(take)::BIGINT AS samples_stored FROM base.stored GROUP BY case_id
 )
 SELECT a.*, coalesce(s.samples_stored, 0) AS samples_stored
 FROM asked AS a LEFT JOIN stored AS s USING (case_id);
@@ -100,17 +114,30 @@ JOIN base.slices AS s
         AND r.file_row_number // s.rows < s.skip + s.take
 JOIN cases AS c ON c.case_id = r.case_id;
 
+-- One row per stored (probe's case, sample, epoch, layer, measure, element) that any grid wants. `position` is the rank
+-- of the sample in the order. `epoch` is null for the cell as it is kept.
+CREATE VIEW measures AS
+SELECT
+    r.* EXCLUDE (file_index, file_row_number), s.start + r.file_row_number // s.rows AS position,
+    c.cell_id, c.dataset, c.architecture, c.activation, c.head, c.defense, c.cell_label, c.probe, c.probe_label,
+    c.variant
+FROM base.measures AS r
+JOIN base.measure_slices AS s
+    ON r.file_index = s.file_index AND r.file_row_number // s.rows >= s.skip
+        AND r.file_row_number // s.rows < s.skip + s.take
+JOIN cases AS c ON c.case_id = r.case_id;
+
 -- One row per failure record. `resolved`: what failed has been done since.
 CREATE VIEW failures AS
 WITH done AS (
     SELECT f.rowid AS record, sum(overlap(
         s.start + s.skip, s.start + s.skip + s.take, coalesce(f.start, 0), coalesce(f.stop, s.start + s.skip + s.take)
     )) AS positions
-    FROM base.failures AS f JOIN base.slices AS s USING (case_id) GROUP BY f.rowid
+    FROM base.failures AS f JOIN base.stored AS s USING (case_id) GROUP BY f.rowid
 )
 SELECT
     f.*, c.dataset, c.architecture, c.activation, c.head, c.defense, c.seed, c.cell_label,
-    k.attack, k.attack_label, k.variant,
+    k.attack, k.attack_label, k.probe, k.probe_label, k.variant,
     CASE WHEN f.case_id IS NULL THEN coalesce(c.trained, false)
         ELSE coalesce(d.positions, 0) >= coalesce(f.stop - f.start, 1) END AS resolved
 FROM base.failures AS f
@@ -125,7 +152,7 @@ WITH stored AS (
     SELECT a.grid, a.case_id, sum(overlap(
         s.start + s.skip, s.start + s.skip + s.take, 0, a.samples_wanted
     ))::BIGINT AS positions
-    FROM base.grid_cases AS a JOIN base.slices AS s USING (case_id) GROUP BY a.grid, a.case_id
+    FROM base.grid_cases AS a JOIN base.stored AS s USING (case_id) GROUP BY a.grid, a.case_id
 ), own AS (
     SELECT case_id, count(*) AS num FROM failures WHERE NOT resolved AND case_id IS NOT NULL GROUP BY case_id
 ), training AS (

@@ -1,0 +1,84 @@
+"""The state of an unfinished training, as bytes from which it goes on as if it had never stopped.
+
+Tensors as safetensors, the rest as JSON in its header: nothing is unpickled. Knows nothing of where they are kept.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from tasks.model import Classifier
+from tasks.step import Optimizer
+from tasks.types import TaskError
+
+_FACTS = "facts"
+_HEADER = 8
+
+
+@dataclass
+class Memory:
+    """What a training remembers between epochs, beside weights and the optimizer: plain numbers.
+
+    `epoch` is the last that is done, `rows` are the history; `best_accuracy` is that of the epoch whose weights are
+    kept so far, `best_loss` the least validation loss, `waited` the epochs since, `slowed` those since the rate was
+    last lowered, `rate` its factor by then, `scaler` the state of the loss scaling in float16.
+    """
+
+    epoch: int = 0
+    rows: list[dict[str, float | None]] = field(default_factory=list)
+    best_accuracy: float = -1.0
+    best_loss: float = float("inf")
+    waited: int = 0
+    slowed: int = 0
+    rate: float = 1.0
+    scaler: dict[str, Any] | None = None
+
+
+def pack(model: Classifier, optimizer: Optimizer, best: Mapping[str, Tensor], memory: Memory) -> bytes:
+    """All of a training's state. Random draws have none: they are functions of seed and epoch."""
+    parts = {"model": model.state_dict(), "best": best, "optimizer": optimizer.remembered}
+    tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+    facts = json.dumps(memory.__dict__)
+    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, {_FACTS: facts})
+
+
+def unpack(state: bytes, model: Classifier, optimizer: Optimizer, best: dict[str, Tensor]) -> Memory:
+    """Put a state into a model, its optimizer and `best`, all of it or nothing.
+
+    Raises TaskError where it is torn, or of a training of another model or with another optimizer.
+    """
+    try:
+        tensors = load(state)
+        header = json.loads(state[_HEADER : _HEADER + int.from_bytes(state[:_HEADER], "little")])
+        memory = Memory(**json.loads(header["__metadata__"][_FACTS]))
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise TaskError(f"the state of an unfinished training cannot be read: {error}") from error
+    weights, kept = model.state_dict(), _under("best", tensors)
+    _refuse_foreign("model", weights, _under("model", tensors))
+    _refuse_foreign("best", weights if kept else {}, kept)
+    _refuse_foreign("optimizer", optimizer.remembered, _under("optimizer", tensors))
+    model.load_state_dict(_under("model", tensors))
+    best.update({name: tensor.to(weights[name].device) for name, tensor in kept.items()})
+    for name, tensor in optimizer.remembered.items():
+        tensor.copy_(tensors[f"optimizer.{name}"])
+    return memory
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, without that."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _refuse_foreign(part: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """The same names, shapes and types."""
+    one, other = ({name: (t.shape, t.dtype) for name, t in tensors.items()} for tensors in (expected, found))
+    if wrong := sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name)):
+        raise TaskError(
+            f"the state of an unfinished training is of another one: its {part} differs in {', '.join(wrong[:5])}"
+        )

@@ -1,0 +1,101 @@
+"""What a defense is: how the loss of a batch is made, and what is put into the model. The training loop knows no more.
+
+A defense fills in the parts that are its own, and several of them go together. Knows nothing of optimisers or epochs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from torch import Tensor
+
+from tasks.model import Classifier
+from tasks.types import Images, Labels, Scores, TaskError
+
+Craft: TypeAlias = Callable[[Classifier, Images, Labels], Images]
+Loss: TypeAlias = Callable[[Classifier, Images, Labels], tuple[Tensor, Scores]]
+Penalty: TypeAlias = Callable[[Classifier, Images, Labels], Tensor]
+
+
+@dataclass(frozen=True)
+class Defense:
+    """How a cell is trained, and what is put into its model. Each part may be left out; `natural` leaves out all.
+
+    `craft`: the images, (batch, *shape) in [0, 1], that are trained on in place of the clean ones. `loss`: the loss of
+    the batch, a scalar to differentiate, and the scores that it was measured on, (batch, classes); by default the mean
+    of the head's own losses. `penalty`: a scalar that is added; it is given what the loss is. `adapt` changes the model
+    in place when it is built, before any weights are loaded. `taught` makes the defense that is trained with from the
+    model of the cell that is trained before this one, frozen and in evaluation mode.
+    """
+
+    craft: Craft | None = None
+    loss: Loss | None = None
+    penalty: Penalty | None = None
+    adapt: Callable[[Classifier], None] | None = None
+    taught: Callable[[Classifier], "Defense"] | None = None
+
+
+def objective(defense: Defense, model: Classifier) -> Loss:
+    """What is minimised: the loss of a batch with all that is added to it, and the scores it was measured on."""
+    craft, own, penalty = defense.craft, defense.loss or mean_loss, defense.penalty
+    of_modules: list[Callable[[], Tensor]] = [
+        getattr(module, "penalty")  # noqa: B009 - a module's attributes are untyped
+        for module in model.modules()
+        if callable(getattr(type(module), "penalty", None))
+    ]
+
+    def total(model: Classifier, images: Images, labels: Labels) -> tuple[Tensor, Scores]:
+        seen = craft(model, images, labels) if craft else images
+        loss, scores = own(model, seen, labels)
+        if penalty:
+            loss = loss + penalty(model, seen, labels)
+        for each in of_modules:
+            loss = loss + each()
+        return loss, scores
+
+    return total
+
+
+def mean_loss(model: Classifier, images: Images, labels: Labels) -> tuple[Tensor, Scores]:
+    """The mean of the head's own losses, and the scores."""
+    scores = model(images)
+    return model.losses(scores, labels).mean(), scores
+
+
+def combine(parts: Sequence[Defense]) -> Defense:
+    """Several defenses as one: each crafts from what the one before crafted, penalties are summed.
+
+    Raises TaskError where two of them have a loss of their own, or learn from another model.
+    """
+    for part in ("loss", "taught"):
+        if sum(getattr(defense, part) is not None for defense in parts) > 1:
+            raise TaskError(f"combined: more than one of the defenses has its own {part}")
+    crafts = [defense.craft for defense in parts if defense.craft]
+    penalties = [defense.penalty for defense in parts if defense.penalty]
+    adapts = [defense.adapt for defense in parts if defense.adapt]
+    taught = next((defense.taught for defense in parts if defense.taught), None)
+
+    def craft(model: Classifier, images: Images, labels: Labels) -> Images:
+        for each in crafts:
+            images = each(model, images, labels)
+        return images
+
+    def penalty(model: Classifier, images: Images, labels: Labels) -> Tensor:
+        first, *others = (each(model, images, labels) for each in penalties)
+        return sum(others, first)
+
+    def adapt(model: Classifier) -> None:
+        for each in adapts:
+            each(model)
+
+    def learn(teacher: Classifier) -> Defense:
+        assert taught is not None  # noqa: S101 - only called where it is
+        return combine([taught(teacher), *(d for d in parts if d.taught is None)])
+
+    return Defense(
+        craft=craft if crafts else None,
+        loss=next((defense.loss for defense in parts if defense.loss), None),
+        penalty=penalty if penalties else None,
+        adapt=adapt if adapts else None,
+        taught=learn if taught else None,
+    )

@@ -1,0 +1,152 @@
+"""One update: the optimizers take torch's steps to the last bit, and passes in half precision train."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from trainings import NATURAL, REAL, cell, first, load, same, weights
+
+from tasks.model import Classifier, build_model, make
+from tasks.objective import Defense, mean_loss, objective
+from tasks.step import Step, make_optimizer
+from tasks.training import standard
+
+OPTIMIZERS = {
+    "adam": ("adam", {}, torch.optim.Adam),
+    "adam with a penalty": ("adam", {"weight_decay": 0.01}, torch.optim.Adam),
+    "adamw": ("adamw", {"weight_decay": 0.01}, torch.optim.AdamW),
+    "sgd": ("sgd", {"weight_decay": 0.01}, torch.optim.SGD),
+    "sgd with momentum": ("sgd", {"momentum": 0.9, "weight_decay": 0.01}, torch.optim.SGD),
+    "sgd with nesterov": ("sgd", {"momentum": 0.9, "nesterov": True}, torch.optim.SGD),
+}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+def ours(model, name, momentum=0.0, weight_decay=0.0, *, nesterov=False):
+    return make_optimizer(model, name, momentum, weight_decay, nesterov=nesterov)
+
+
+def network():
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("case", OPTIMIZERS)
+def test_each_optimizer_takes_the_steps_of_torchs_own_to_the_last_bit(case):
+    name, options, theirs = OPTIMIZERS[case]
+    models = network(), network()
+    stepper = ours(models[0], name, **options)
+    reference = theirs(models[1].parameters(), lr=0.1, fused=True, **{"weight_decay": 0.0} | options)
+    images = torch.rand(8, 2, 6, 6)
+    for rate in (0.1, 0.1, 0.05):
+        stepper.lr = reference.param_groups[0]["lr"] = rate
+        for model, update, forget in zip(
+            models, (stepper.update, reference.step), (stepper.forget, reference.zero_grad), strict=True
+        ):
+            forget()
+            model(images).square().mean().backward()
+            update()
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_weight_without_a_gradient_stays_and_is_not_counted():
+    model = network()
+    stepper = ours(model, "adam")
+    stepper.lr = 0.1
+    before = [parameter.clone() for parameter in model.parameters()]
+    model[4](torch.rand(5, 64)).sum().backward()
+    stepper.update()
+    moved = [not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)]
+    assert moved == [False] * 4 + [True] * 2
+    assert [float(stepper.remembered[f"{number}.step"]) for number in range(6)] == [0, 0, 0, 0, 1, 1]
+
+
+def test_what_is_remembered_of_a_weight_lies_in_memory_as_the_weight_does():
+    model = network()
+    remembered = ours(model, "adam").remembered
+    assert not model[0].weight.is_contiguous()
+    for number, weight in enumerate(model.parameters()):
+        assert remembered[f"{number}.exp_avg"].stride() == weight.stride()
+
+
+def test_a_step_returns_the_loss_before_it_and_the_predictions_and_leaves_no_gradient(digits):
+    model = build_model(cell(), digits[0])
+    stepper = ours(model, "sgd")
+    stepper.lr = 0.5
+    images, labels = digits[0].images[:64], digits[0].labels[:64]
+    scores = model(images).detach()
+    step = Step(model, objective(make(NATURAL), model), stepper, "float32")
+    model.head.weight.grad = torch.full_like(model.head.weight, 1e6)  # left behind by somebody
+    loss, predictions = step(images, labels)
+    assert loss == nn.functional.cross_entropy(scores, labels)
+    assert torch.equal(predictions, scores.argmax(1))
+    assert nn.functional.cross_entropy(model(images), labels) < loss
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("options", [{"optimizer": "sgd", "momentum": 0.9}, {"optimizer": "sgd"}, {}])
+def test_weight_decay_shrinks_the_weights(digits, options):
+    norms = []
+    for weight_decay in (0.0, 0.1):
+        trained = build_model(cell(), digits[0])
+        standard(trained, *digits, make(NATURAL), 0, epochs=3, lr=0.01, weight_decay=weight_decay, **options)
+        norms.append(sum(weight.norm().item() for weight in trained.parameters()))
+    assert norms[1] < norms[0]
+
+
+def test_sgd_with_momentum_takes_the_published_step(digits):
+    model, reference = build_model(cell(), digits[0]), build_model(cell(), digits[0])
+    split = first(digits[0], 64)
+    standard(model, split, digits[1], make(NATURAL), 0, epochs=3, batch_size=64, optimizer="sgd", lr=0.1, momentum=0.9)
+    velocity = [torch.zeros_like(weight) for weight in reference.parameters()]
+    for _ in range(3):
+        loss = nn.functional.cross_entropy(reference(split.images), split.labels)
+        gradients = torch.autograd.grad(loss, list(reference.parameters()))
+        velocity = [0.9 * old + new for old, new in zip(velocity, gradients, strict=True)]
+        with torch.no_grad():
+            for weight, step in zip(reference.parameters(), velocity, strict=True):
+                weight.sub_(0.1 * step)
+    for name, tensor in reference.state_dict().items():
+        assert torch.allclose(model.state_dict()[name], tensor, atol=1e-6)
+
+
+# A CPU multiplies float16 matrices fast, but convolves in it a hundred times as slowly as in float32.
+@pytest.mark.parametrize(("precision", "architecture"), [("bfloat16", "cnn_2conv"), ("float16", "mlp")])
+def test_passes_in_half_precision_train_and_leave_the_weights_and_the_evaluation_in_float32(
+    mnist, precision, architecture
+):
+    if not (REAL.path / "MNIST").is_dir():
+        pytest.skip(f"no MNIST files under {REAL.path}")
+    train_split, test_split = load("mnist", 600, 200)
+    model, seen = build_model(cell("mnist", architecture), train_split), set()
+
+    def loss(model: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        value, scores = mean_loss(model, images, labels)
+        seen.add(scores.dtype)
+        return value, scores
+
+    history = standard(
+        model, train_split, test_split, Defense(loss=loss), 0, epochs=2, batch_size=50, lr=2e-3, precision=precision
+    )
+    assert seen == {getattr(torch, precision)}
+    assert history["loss"].to_pylist()[1] < history["loss"].to_pylist()[0]
+    assert history["test_accuracy"].to_pylist()[1] > 0.5
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert model(test_split.images[:2] / 255).dtype == torch.float32
+
+
+def test_a_step_whose_gradient_overflows_in_float16_is_left_out(digits):
+    model = build_model(cell(), digits[0])
+    before, calls = weights(model), iter(range(1000))
+
+    def loss(model: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        value, scores = mean_loss(model, images, labels)
+        return value * (1e36 if next(calls) == 0 else 1.0), scores
+
+    standard(model, *digits, Defense(loss=loss), 0, epochs=1, batch_size=1200, precision="float16")
+    assert same(before, weights(model))
