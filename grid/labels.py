@@ -7,6 +7,9 @@ from grid.component_spec import defaults
 from tasks import registry
 from tasks.config import Attack, Case, Cell, Component, Json, Probe, ProbeCase
 
+LABELLED = ("architecture", "activation", "defense")
+"""The parts of a cell whose parameters tell the cells of a study apart."""
+
 
 def axes(thing: Case | ProbeCase | Cell) -> dict[str, Json]:
     """The columns of `tasks.schema.WANTED` that say what a case or a cell is; an attack's are null for others."""
@@ -27,6 +30,7 @@ def axes(thing: Case | ProbeCase | Cell) -> dict[str, Json]:
         "box": budget.box if budget else None,
         "source": _source_label(cell, source) if source else None,
         "source_cell_id": source.id if source else None,
+        **{f"{kind}_label": _label(getattr(cell, kind), []) for kind in LABELLED},
         "cell_label": _cell_label(cell),
         "attack_label": _attack_label(attack, cell, source) if attack else None,
         "probe_label": _probe_label(probe) if probe else None,

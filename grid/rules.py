@@ -129,4 +129,9 @@ def _parameter(subject: Subject, kind: str, name: str) -> object:
         component = chosen.component if chosen else None
     else:
         component = getattr(subject.cell, kind)
-    return component.parameters.get(name, _ABSENT) if component else _ABSENT
+    if component is None:
+        return _ABSENT
+    if component.parts != (component,) and name == "parts":
+        return [part.name for part in component.parts]
+    # Of a combination: what the first of its parts that has such a parameter says.
+    return next((part.parameters[name] for part in component.parts if name in part.parameters), _ABSENT)

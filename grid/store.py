@@ -201,6 +201,10 @@ class Store:
         except (OSError, pa.ArrowException):
             return None, {}
 
+    def set_unfinished_aside(self, cell_id: str) -> str:
+        """Put away the state of a training that nothing can go on from; where to."""
+        return self.files.absolute(self.files.set_aside(f"training/{cell_id}/state.safetensors"))
+
     def finished(self, cell_id: str) -> None:
         """Remove what was kept of a training that is done."""
         self.files.remove_folder(f"training/{cell_id}")

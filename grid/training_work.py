@@ -4,6 +4,7 @@ Knows the store and the tasks, nothing of Ray or of the run around it.
 """
 
 import hashlib
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from tasks.config import Cell, ProbeCase, canonical
 from tasks.model import Classifier, build_model, kept_split
 from tasks.probe import probe_samples
 from tasks.training import Epoch, accuracy, train
-from tasks.types import TaskError
+from tasks.types import StateError, TaskError
 
 KEEP_SECONDS = 30.0
 """The state of a training is kept after the first epoch that ends so long after the last was."""
@@ -80,16 +81,13 @@ def _made(store: Store, cell: Cell, settings: Settings, watch: "_Watch") -> tupl
         if watch.wanted:
             raise TaskError("a cell that is only evaluated otherwise has no epochs: ask the cell it is trained as")
         return _evaluated(store, cell, base, before, settings)
-    state = watch.resume()
-    return train(
-        cell,
-        root_of(settings),
-        device(),
-        watch,
-        state=state,
-        start=before if base and base.role == "start" else None,
-        teacher=before if base and base.role == "teacher" else None,
-    )
+    start = before if base and base.role == "start" else None
+    teacher = before if base and base.role == "teacher" else None
+    try:
+        return train(cell, root_of(settings), device(), watch, state=watch.resume(), start=start, teacher=teacher)
+    except StateError as error:
+        watch.begin_anew(str(error))
+        return train(cell, root_of(settings), device(), watch, start=start, teacher=teacher)
 
 
 def _evaluated(
@@ -121,6 +119,12 @@ class _Watch:
         """The state of a training that was cut off, if there is one."""
         state, self._traced = self._store.unfinished(self._cell.id, [case.id for case in self.wanted])
         return state
+
+    def begin_anew(self, reason: str) -> None:
+        """Set aside a state that nothing can go on from."""
+        aside = self._store.set_unfinished_aside(self._cell.id)
+        sys.stderr.write(f"{reason}; set aside as {aside}, and the training begins anew\n")
+        self._traced = {}
 
     def __call__(self, epoch: Epoch) -> None:
         if self._last_epoch is None:  # what was found in epochs beyond the state that was kept is found again

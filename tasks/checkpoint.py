@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tasks.model import Classifier
 from tasks.step import Optimizer
-from tasks.types import TaskError
+from tasks.types import StateError
 
 _FACTS = "facts"
 _HEADER = 8
@@ -50,14 +50,14 @@ def pack(model: Classifier, optimizer: Optimizer, best: Mapping[str, Tensor], me
 def unpack(state: bytes, model: Classifier, optimizer: Optimizer, best: dict[str, Tensor]) -> Memory:
     """Put a state into a model, its optimizer and `best`, all of it or nothing.
 
-    Raises TaskError where it is torn, or of a training of another model or with another optimizer.
+    Raises StateError where it is torn, or of a training of another model or with another optimizer.
     """
     try:
         tensors = load(state)
         header = json.loads(state[_HEADER : _HEADER + int.from_bytes(state[:_HEADER], "little")])
         memory = Memory(**json.loads(header["__metadata__"][_FACTS]))
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise TaskError(f"the state of an unfinished training cannot be read: {error}") from error
+        raise StateError(f"the state of an unfinished training cannot be read: {error}") from error
     weights, kept = model.state_dict(), _under("best", tensors)
     _refuse_foreign("model", weights, _under("model", tensors))
     _refuse_foreign("best", weights if kept else {}, kept)
@@ -79,6 +79,6 @@ def _refuse_foreign(part: str, expected: Mapping[str, Tensor], found: Mapping[st
     """The same names, shapes and types."""
     one, other = ({name: (t.shape, t.dtype) for name, t in tensors.items()} for tensors in (expected, found))
     if wrong := sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name)):
-        raise TaskError(
+        raise StateError(
             f"the state of an unfinished training is of another one: its {part} differs in {', '.join(wrong[:5])}"
         )

@@ -122,7 +122,7 @@ def standard(
     drawn once, are trained on (none: all).
     `checkpoint` says which epoch's weights remain; of equal ones, the earliest. The test accuracy is measured after
     the last epoch, and with `best_test` or `test_accuracy: each` after every one. `precision` is that of the passes
-    (autocast; float16 with a scaled loss); weights, optimizer and evaluation are float32.
+    (autocast; float16 with a scaled loss, and slow on a CPU); weights, optimizer and evaluation are float32.
     With `natural_epochs` the weights to begin with are those of the same cell trained so long without a defense: it
     is a cell of its own, trained before. Raises ModelError and TaskError as `train` does.
     """

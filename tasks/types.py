@@ -96,6 +96,10 @@ class TaskError(Exception):
     """A task cannot be done, for a reason that its user can understand: the message says what and where."""
 
 
+class StateError(TaskError):
+    """The state of an unfinished training is torn, or of another one: it has to begin anew."""
+
+
 class DataError(TaskError):
     """A dataset is missing, torn or not what it should be."""
 

@@ -125,6 +125,9 @@ def test_the_axes_of_a_case_say_what_is_not_the_default(tmp_path):
         "space": "standardised",
         "box": False,
         "probe_label": None,
+        "architecture_label": "spec_components:net(hidden=[4, 4])",
+        "activation_label": "relu",
+        "defense_label": "natural",
         "cell_label": "spec_components:fifty / spec_components:net(hidden=[4, 4]) / relu / softmax / natural"
         " / epochs=3 / seed 0",
         "source": None,
@@ -155,7 +158,7 @@ def test_the_axes_are_columns_of_the_wanted_table(tmp_path):
     assert [name for name in WANTED.names if name in axes(cell)] == [
         *("dataset", "architecture", "activation", "head", "defense", "seed"),
         *("probe", "attack", "norm", "eps", "eps_label", "space", "box", "source", "source_cell_id"),
-        *("cell_label", "attack_label", "probe_label"),
+        *("architecture_label", "activation_label", "defense_label", "cell_label", "attack_label", "probe_label"),
     ]
     assert set(axes(cell)) <= set(WANTED.names)
 

@@ -38,8 +38,8 @@ def toy(split: str, root: DataRoot) -> Split:
 
 
 NEEDED = {
-    **dict.fromkeys(["imagefolder", "parquet"], ["folder"]),
-    **dict.fromkeys(["fgsm_training", "mixed_training", "pgd_training", "trades"], ["eps"]),
+    **{name: ["folder"] for name in ("imagefolder", "parquet")},
+    **{name: ["eps"] for name in ("fgsm_training", "mixed_training", "pgd_training", "trades")},
     "combined": ["parts"],
 }
 """The parameters that a component cannot be without."""

@@ -39,6 +39,7 @@ def sample_row(case, sample, correct=True, success=False, **more):
 
 def wanted_row(cell, case, attack="fgsm", samples=4, **more):
     row = {"cell_id": cell, "case_id": case, "dataset": "digits", "architecture": "mlp", "activation": "relu"}
+    row |= {"architecture_label": "mlp", "activation_label": "relu", "defense_label": "natural"}
     row |= {"head": "softmax", "defense": "natural", "seed": 0, "variant": "", "cell_label": cell, "cell_json": "{}"}
     if case:
         row |= {"attack": attack, "attack_label": attack, "norm": "linf", "eps": 0.1, "eps_label": "0.1"}

@@ -117,9 +117,7 @@ def test_sgd_with_momentum_takes_the_published_step(digits):
 
 # A CPU multiplies float16 matrices fast, but convolves in it a hundred times as slowly as in float32.
 @pytest.mark.parametrize(("precision", "architecture"), [("bfloat16", "cnn_2conv"), ("float16", "mlp")])
-def test_passes_in_half_precision_train_and_leave_the_weights_and_the_evaluation_in_float32(
-    mnist, precision, architecture
-):
+def test_half_precision_trains_and_leaves_weights_and_evaluation_in_float32(precision, architecture):
     if not (REAL.path / "MNIST").is_dir():
         pytest.skip(f"no MNIST files under {REAL.path}")
     train_split, test_split = load("mnist", 600, 200)

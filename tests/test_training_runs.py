@@ -77,7 +77,7 @@ def call_raising(spec, store):
         raise result.exception
 
 
-def test_a_state_that_is_torn_is_named(tmp_path, monkeypatch, kept_always):
+def test_a_state_that_is_torn_is_set_aside_and_the_training_begins_anew(tmp_path, monkeypatch, kept_always):
     spec, store = spec_of(tmp_path), tmp_path / "store"
     with monkeypatch.context() as patch:
         killed_after(patch, 2)
@@ -86,8 +86,10 @@ def test_a_state_that_is_torn_is_named(tmp_path, monkeypatch, kept_always):
     (state,) = (store / "training").rglob("state.safetensors")
     state.write_bytes(state.read_bytes()[:-10])
     result = launch(spec, store)
-    assert result.exit_code == 3
-    assert "the state of an unfinished training cannot be used" in result.stderr
+    assert result.exit_code == 0
+    assert "the state of an unfinished training cannot be read" in result.stderr
+    launch(spec, tmp_path / "fresh")
+    assert contents(store) == contents(tmp_path / "fresh")
 
 
 def test_a_cell_that_is_evaluated_otherwise_shares_the_weights_and_not_the_predictions(tmp_path):

@@ -2,7 +2,8 @@
 -- Grain: one row per published value. A value that is about several cases, one per variant, is one row: what the
 --     variants `published` and `corrected` measure stands in `as_published` and `corrected`, and any other in
 --     `measured`. Where a variant has two cases of the same axes, each has its own row. Where the variants differ in
---     `space` or in `box` (yes or no), it names both, that of `published` first.
+--     `space` or in `box` (yes or no), it names both, that of `published` first. Architecture, activation and
+--     defense are named with the parameters that are not defaults.
 --     `n` is what a value is over: all samples, and targets (accuracies), the attacked (success_rate, fooling_rate, delta, rho,
 --     steps, seconds), the successful (means, medians), the fooled (confidence_fooled), one fit (fit_*). It is null where the grid wants no such case, and 0 where nothing is stored yet. `complete`: all the row's cases are.
 -- Parameter: $grid, the name of the grid.
@@ -70,7 +71,8 @@ WITH rows AS (
 ), asked AS (
     SELECT
         {source: p.source, metric: p.metric, published: p.value, note: p.note, dataset: w.dataset,
-            architecture: w.architecture, head: w.head, defense: w.defense, activation: w.activation, seed: w.seed,
+            architecture: w.architecture_label, head: w.head, defense: w.defense_label,
+            activation: w.activation_label, seed: w.seed,
             attack: w.attack, norm: w.norm, eps: w.eps, transfer_from: w.source,
             variant: CASE WHEN w.variant NOT IN ('published', 'corrected') THEN w.variant END} AS about,
         p.metric, w.space, CASE WHEN w.box THEN 'yes' ELSE 'no' END AS box, w.attack_label, w.cell_label, w.case_id,
