@@ -42,6 +42,7 @@ def settle(place: Place | None = None, threads: int | None = None) -> None:
     _place = place or Place()
     if threads:
         torch.set_num_threads(threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without which cuBLAS may add up in another order
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
