@@ -75,7 +75,7 @@ def _wanted(entry: Entry, report: Report) -> Iterator[WantedAttack]:
     types = {key: kind for key, kind in HARNESS_KEYS.items() if key != "source"} | {"norm": Literal[norms]}
     required = ("eps",) if facts["budget"] == "eps" else ()
     written = dict(entry.written)
-    sources = _sources(written.pop("source", None), f"{entry.key}.source", report)
+    sources = sources_of(written.pop("source", None), f"{entry.key}.source", report)
     for component, chosen in variants(entry._replace(written=written), types, required, report):
         values: dict[str, Any] = {name: choice.value for name, choice in chosen.items()}
         targets = _targets(values.get("targets"), targeting)
@@ -144,7 +144,7 @@ def _wrong_aim(targets: tuple[int, ...] | str | None, targeting: tuple[str, ...]
     return ""
 
 
-def _sources(node: Node | None, key: str, report: Report) -> list[tuple[tuple[str, Component | int], ...]]:
+def sources_of(node: Node | None, key: str, report: Report) -> list[tuple[tuple[str, Component | int], ...]]:
     """Every combination of what a source may have in place of the cell's own parts."""
     if node is None:
         return [()]
@@ -188,7 +188,7 @@ def _cascade(item: Node, children: Mapping[str, Node], key: str, report: Report)
     title = children.get("name", Node("")).value
     shared = {name: children[name] for name in HARNESS_KEYS if name in children and name != "source"}
     given = {name: choices(HARNESS_KEYS[name], node, f"{key}.{name}", report) for name, node in shared.items()}
-    sources = _sources(children.get("source"), f"{key}.source", report)
+    sources = sources_of(children.get("source"), f"{key}.source", report)
     for values in itertools.product(*given.values()):
         chosen = dict(zip(given, values, strict=True))
         members = [

@@ -36,10 +36,11 @@ class WantedAttack:
 
 @dataclass(frozen=True)
 class WantedProbe:
-    """A probe, and how many samples it wants where that is not the grid's own count."""
+    """A probe, how many samples it wants where that is not the grid's own count, and its source, as an attack's."""
 
     probe: Probe
     samples: int | None
+    source: tuple[tuple[str, Component | int], ...] = ()
 
 
 @dataclass(frozen=True)

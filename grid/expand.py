@@ -33,8 +33,8 @@ class Candidate(NamedTuple):
 
     @property
     def source(self) -> Cell | None:
-        """The cell that the attack looks at, if that is another one."""
-        if not isinstance(self.wanted, WantedAttack) or not self.wanted.source:
+        """The cell that the attack or probe looks at, if that is another one."""
+        if self.wanted is None or not self.wanted.source:
             return None
         changed: dict[str, Any] = dict(self.wanted.source)
         source = replace(self.cell, **changed)
@@ -47,7 +47,7 @@ class Candidate(NamedTuple):
             case WantedAttack(attack):
                 return Subject(self.cell, attack, self.source, self.variant)
             case WantedProbe(probe):
-                return Subject(self.cell, None, None, self.variant, probe)
+                return Subject(self.cell, None, self.source, self.variant, probe)
         return Subject(self.cell, None, None, self.variant)
 
     def case(self, spec: GridSpec) -> Case | ProbeCase | None:
@@ -56,7 +56,7 @@ class Candidate(NamedTuple):
             case WantedAttack(attack):
                 return Case(self.cell, _fitted(attack, self.cell, self.source), spec.samples.order, self.source)
             case WantedProbe(probe):
-                return ProbeCase(self.cell, probe, spec.samples.order)
+                return ProbeCase(self.cell, probe, spec.samples.order, self.source)
         return None
 
 

@@ -17,7 +17,7 @@ def axes(thing: Case | ProbeCase | Cell) -> dict[str, Json]:
     attack = thing.attack if isinstance(thing, Case) else None
     probe = thing.probe if isinstance(thing, ProbeCase) else None
     budget = attack.budget if attack else None
-    source = thing.source if isinstance(thing, Case) else None
+    source = None if isinstance(thing, Cell) else thing.source
     return {
         **{kind: getattr(cell, kind).name for kind in CELL_KINDS if kind != "training"},
         "seed": cell.seed,
@@ -33,7 +33,7 @@ def axes(thing: Case | ProbeCase | Cell) -> dict[str, Json]:
         **{f"{kind}_label": _label(getattr(cell, kind), []) for kind in LABELLED},
         "cell_label": _cell_label(cell),
         "attack_label": _attack_label(attack, cell, source) if attack else None,
-        "probe_label": _probe_label(probe) if probe else None,
+        "probe_label": _probe_label(probe, cell, source) if probe else None,
     }
 
 
@@ -64,8 +64,12 @@ def _attack_label(attack: Attack, cell: Cell, source: Cell | None) -> str:
     return f"{attack.name}({said})"
 
 
-def _probe_label(probe: Probe) -> str:
-    return _label(probe.component, ["epochs=each"] if probe.epochs == "each" else [])
+def _probe_label(probe: Probe, cell: Cell, source: Cell | None) -> str:
+    own = [
+        *(["epochs=each"] if probe.epochs == "each" else []),
+        *([f"source={_source_label(cell, source)}"] if source else []),
+    ]
+    return _label(probe.component, own)
 
 
 def _classes(targets: tuple[int, ...] | str) -> str:

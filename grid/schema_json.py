@@ -121,7 +121,8 @@ def _parameters(found: Description) -> Schema:
         properties |= _budget(found)
         required += ["eps"] if found.facts["budget"] == "eps" else []
     if found.kind == "probe":
-        properties |= {key: _varied(_typed(kind)) for key, kind in PROBE_KEYS.items()}
+        properties |= {key: _varied(_typed(kind)) for key, kind in PROBE_KEYS.items() if key != "source"}
+        properties |= {"source": _source()} if found.facts.get("sourced") else {}
     if found.open:
         return {**_map(properties, description=found.summary, required=required), "additionalProperties": True}
     allowed = _map(properties, description=found.summary, required=required)
@@ -139,12 +140,16 @@ def _harness(usual: Schema, **types: Any) -> Schema:  # noqa: ANN401 - typing ob
     for key, kind in {**HARNESS_KEYS, **types}.items():
         if key != "source":
             keys[key] = {**_varied(_typed(kind)), **({"default": usual[key]} if key in usual else {})}
+    return {**keys, "source": _source()}
+
+
+def _source() -> Schema:
     parts: dict[str, Json] = {
         part: {"$ref": "#/$defs/training"} if part == "training" else _one_or_list({"$ref": f"#/$defs/{part}"})
         for part in SOURCE_KEYS
         if part != "seed"
     }
-    return {**keys, "source": _map({**parts, "seed": _one_or_list({"type": "integer", "minimum": 0})})}
+    return _map({**parts, "seed": _one_or_list({"type": "integer", "minimum": 0})})
 
 
 def _rule(more: dict[str, Json]) -> Schema:

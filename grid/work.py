@@ -41,11 +41,17 @@ def probe_shard(store: Store, case: ProbeCase, positions: Range, settings: Setti
     """Measure the samples at these positions of the case's order and commit the rows."""
     root = root_of(settings)
     model, weights = trained(store, case.cell, settings)
-    images, labels, samples = samples_of(case, positions, root)
+    source, source_weights = trained(store, case.source, settings) if case.source else (None, None)
     rows = probe_samples(
-        model, case, images, labels, samples, batch_size=settings.batch_size, fixed_batch=settings.fixed_batch
+        model,
+        case,
+        *samples_of(case, positions, root),
+        batch_size=settings.batch_size,
+        fixed_batch=settings.fixed_batch,
+        source=source,
     )
-    store.save_shard(case.id, positions, signed(rows, case.cell, settings), weights, canonical(case.resolved()))
+    made_with = f"{weights}+{source_weights}" if source_weights else weights
+    store.save_shard(case.id, positions, signed(rows, case.cell, settings), made_with, canonical(case.resolved()))
 
 
 def attack_shard(store: Store, case: Case, positions: Range, settings: Settings) -> None:

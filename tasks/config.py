@@ -220,28 +220,29 @@ class Probe:
 
 @dataclass(frozen=True)
 class ProbeCase:
-    """One cell under one probe, its samples taken in `order`, as those of a `Case`."""
+    """One cell under one probe, its samples taken in `order`, as those of a `Case`.
+
+    Images that the probe perturbs are perturbed for another cell, `source`, if there is one.
+    """
 
     cell: Cell
     probe: Probe
     order: Literal["shuffled", "natural"] = "shuffled"
+    source: Cell | None = None
 
     def __hash__(self) -> int:
         return hash(self.id)
 
     def resolved(self) -> dict[str, Json]:
         """Everything that the id stands for, spelt out."""
-        return {"cell": self.cell.resolved(), "probe": self.probe.resolved(), "order": self.order}
+        source = self.source.resolved() if self.source else None
+        return {"cell": self.cell.resolved(), "probe": self.probe.resolved(), "order": self.order, "source": source}
 
     @cached_property
     def id(self) -> str:
         """16 hex digits."""
-        return identify({"cell": self.cell.id, "probe": self.probe.resolved(), "order": self.order})
-
-    @property
-    def source(self) -> None:
-        """A probe looks at no other cell."""
-        return
+        source = self.source.id if self.source else None
+        return identify({"cell": self.cell.id, "probe": self.probe.resolved(), "order": self.order, "source": source})
 
     @property
     def name(self) -> str:

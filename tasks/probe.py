@@ -4,6 +4,7 @@ Knows nothing of files, Ray, runs or where the rows go.
 """
 
 import time
+from contextlib import ExitStack
 from typing import TypeAlias
 
 import numpy as np
@@ -42,13 +43,15 @@ def probe_samples(
     batch_size: int,
     fixed_batch: int | None = None,
     epoch: int | None = None,
+    source: Classifier | None = None,
 ) -> pa.Table:
     """Measure the samples of a shard: as many rows for each, in the order of the samples, with the columns of MEASURED.
 
     `images`: (n, channels, height, width), uint8 in 0..255 or floats in [0, 1]; `samples`: indices in the split,
-    (n,) int64. `epoch` is the one after which the model is as it is; None for the model that is kept. CUDA running out
-    of memory halves the batch. Raises ModelError where the model's scores are not finite or the probe broke its
-    contract, AttackError where it changed the model.
+    (n,) int64. `epoch` is the one after which the model is as it is; None for the model that is kept. `source` is the
+    model that images are perturbed for, if not this one. CUDA running out of memory halves the batch. Raises
+    ModelError where the model's scores are not finite or the probe broke its contract, AttackError where it changed
+    the model.
     """
     like = model.mean
     pixels = images.to(like.device, like.dtype) / (1 if images.is_floating_point() else 255)
@@ -57,18 +60,21 @@ def probe_samples(
     probe = registry.load("probe", component.name)
     named: list[Named] = []
 
+    sourced = bool(registry.describe("probe", component.name).facts.get("sourced"))
+
+    def counted(module: Classifier, part: slice, key: str) -> CountedModel:
+        noise = Streams(f"{case.id}/{key}", samples[part])
+        classes = module.num_classes
+        return CountedModel(module, samples[part], _BUDGET, num_classes=classes, noise=noise, fixed_batch=fixed_batch)
+
     def work(part: slice) -> dict[str, Tensor]:
         streams = Streams(case.id, samples[part])
-        counted = CountedModel(
-            model,
-            samples[part],
-            _BUDGET,
-            num_classes=model.num_classes,
-            noise=Streams(f"{case.id}/model", samples[part]),
-            fixed_batch=fixed_batch,
-        )
-        found = probe(counted, pixels[part].clone(), labels[part].clone(), streams, **component.parameters)
-        counted.check()
+        seen = counted(model, part, "model")
+        looked_at = [seen if source is None else counted(source, part, "source")] if sourced else []
+        given = pixels[part].clone(), labels[part].clone()
+        found = probe(seen, *given, streams, *looked_at, **component.parameters)
+        for each in {seen, *looked_at}:
+            each.check()
         shapes = _named(component.name, found, len(samples[part]))
         if named and shapes != named:
             raise ModelError(f"{component.name}: measured {shapes} of one batch, and {named} of another")
@@ -79,7 +85,10 @@ def probe_samples(
     was_training = model.training
     model.eval()
     try:
-        with frozen(model), intact(model, component.name):
+        with ExitStack() as held:
+            for module in {model, source or model}:
+                held.enter_context(frozen(module))
+                held.enter_context(intact(module, component.name))
             columns = in_batches(work, len(samples), batch_size)
     finally:
         model.train(was_training)

@@ -88,6 +88,7 @@ def component(kind: str, *, version: int, paper: str = "", **facts: object) -> C
     Of a part of a cell: `stochastic` (true where the model draws numbers when it evaluates, or {parameter: values}
     under which it does) and `evaluation` (tuple of the parameters that matter only when the trained model is
     evaluated).
+    Of a probe: `sourced` (true where it perturbs images, and takes the model to perturb them for after the streams).
     Of a defense: `base` ({parameter: value} of the cell that is trained before, whose model this one learns from).
     """
 

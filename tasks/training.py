@@ -25,7 +25,7 @@ from tasks.rates import factor_at, watch_loss
 from tasks.registry import component
 from tasks.schema import HISTORY
 from tasks.step import Step, make_optimizer
-from tasks.types import DataRoot, Images, Labels, ModelError, Split, TaskError
+from tasks.types import DataRoot, Images, Labels, ModelError, Split, StateError, TaskError
 
 _EVALUATION_BATCH = {"cpu": 250}
 """Small enough for a core's cache, which is twice as fast as 1,000; elsewhere `_LARGE_BATCH`."""
@@ -148,7 +148,7 @@ def standard(
     best: dict[str, Tensor] = {}
     memory = Memory() if state is None else unpack(state, model, stepper, best)
     if memory.epoch > epochs:
-        raise TaskError(f"the state of an unfinished training is after epoch {memory.epoch} of {epochs}")
+        raise StateError(f"the state of an unfinished training is after epoch {memory.epoch} of {epochs}")
     step.resume(memory.scaler)
     with _repeatable():
         while not _is_done(memory, epochs, early_stopping):

@@ -69,8 +69,9 @@ def weighted(weight, bias=None) -> nn.Linear:
 
 
 def measured(
-    name, model, images, labels=None, *, samples=None, batch_size=64, fixed_batch=None, num_classes=None, **parameters
-):
+    name, model, images, labels=None, *, samples=None, batch_size=64, fixed_batch=None, num_classes=None, source=None,
+    **parameters,
+):  # fmt: skip
     """The probe's values by layer and measure, over all batches."""
     if labels is None:
         with torch.no_grad():
@@ -79,13 +80,16 @@ def measured(
         num_classes = model(torch.zeros_like(images[:1])).shape[1]
     samples = torch.arange(len(images)) + 100 if samples is None else samples
     probe, parts = registry.load("probe", name), []
+    sourced = registry.describe("probe", name).facts.get("sourced", False)
     with frozen(model), intact(model, name):
         for start in range(0, max(len(images), 1), batch_size):
             part = slice(start, start + batch_size)
             streams = Streams("one key", samples[part])
             how = {"num_classes": num_classes, "noise": streams, "fixed_batch": fixed_batch}
             counted = CountedModel(model, samples[part], Budget("l2", None), **how)
-            parts.append(probe(counted, images[part].clone(), labels[part], streams, **parameters))
+            looked_at = counted if source is None else CountedModel(source, samples[part], Budget("l2", None), **how)
+            given = [counted, images[part].clone(), labels[part], streams, *([looked_at] if sourced else [])]
+            parts.append(probe(*given, **parameters))
             counted.check()
     heads = [[(measure.layer, measure.name, measure.values.shape[1:]) for measure in part] for part in parts]
     assert all(head == heads[0] for head in heads)

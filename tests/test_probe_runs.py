@@ -124,6 +124,42 @@ def test_what_a_spec_gets_wrong_of_a_probe_is_said_at_once(tmp_path):
         assert text in found.stderr
 
 
+def test_a_probe_that_perturbs_images_may_do_so_for_another_cell(tmp_path):
+    growth = {"perturbation_growth": {"eps": 0.1, "steps": 5, "alpha": 0.04}}
+    transferred = {"perturbation_growth": {**growth["perturbation_growth"], "source": {"head": "softmax"}}}
+    spec, store = probing(tmp_path, probes=[growth, transferred]), tmp_path / "store"
+    result = launch(spec, store)
+    assert result.exit_code == 0
+    assert "done 2 cells" in result.stderr
+    found = sql(
+        store,
+        "select head, count(distinct case_id) as cases, count(distinct probe_label) as labels, "
+        "count(distinct value) filter (measure = 'l2' and layer = 'input') n from measures group by 1 order by 1",
+    )
+    assert [(row["head"], row["cases"], row["labels"]) for row in found] == [("softmax", 1, 1), ("softrmax", 2, 2)]
+    same = sql(
+        store,
+        "select count(*) n, count(*) filter (a.value = b.value) as same from measures a join measures b "
+        "using (sample, measure, layer) where layer = 'input' and measure = 'linf' and a.head = 'softmax' and "
+        "b.probe_label like '%source=softmax%'",
+    )
+    assert same == [{"n": 25, "same": 25}]
+
+
+@pytest.mark.parametrize(
+    ("probe", "says"),
+    [
+        ({"confidence": {"source": {"head": "cons"}}}, "it has no source"),
+        ({"perturbation_growth": {"epochs": "each", "source": {"head": "cons"}}}, "no epochs of this one's training"),
+        ({"perturbation_growth": {"source": {"haed": "cons"}}}, "Did you mean 'head'"),
+    ],
+)
+def test_a_source_that_a_probe_cannot_have_is_refused(tmp_path, probe, says):
+    found = call("check", probing(tmp_path, probes=[probe]))
+    assert found.exit_code == 2
+    assert says in found.stderr
+
+
 def a_case() -> tuple[ProbeCase, torch.nn.Module, object]:
     given = {"dataset": "digits", "architecture": "mlp", "activation": "relu", "head": "softmax", "defense": "natural"}
     parts = {kind: Component(kind, name, 1) for kind, name in given.items()}

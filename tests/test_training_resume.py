@@ -15,7 +15,7 @@ from tasks.config import Cell, Component
 from tasks.model import Classifier, build_model, make
 from tasks.objective import Defense, mean_loss
 from tasks.training import accuracy, standard, train
-from tasks.types import Mix, Split, TaskError
+from tasks.types import Mix, Split, StateError
 
 OPTIMIZERS = {
     "adam": {"optimizer": "adam", "weight_decay": 1e-3},
@@ -182,7 +182,7 @@ def state_of(digits, architecture: str = "mlp", **options) -> bytes:
 @pytest.mark.parametrize("cut", [0, 4, 8, 100, -1])
 def test_a_torn_state_is_refused(digits, cut):
     model = build_model(cell(), digits[0])
-    with pytest.raises(TaskError, match="the state of an unfinished training cannot be read"):
+    with pytest.raises(StateError, match="the state of an unfinished training cannot be read"):
         standard(model, *digits, make(NATURAL), 0, None, state_of(digits)[:cut], epochs=3)
 
 
@@ -193,7 +193,7 @@ def test_bytes_that_are_no_state_are_refused(digits):
         *(save({}, {"facts": facts}) for facts in ("[1]", '{"a": 1}', "{")),
     ]
     for state in (b"nonsense" * 100, *foreign):
-        with pytest.raises(TaskError, match="the state of an unfinished training cannot be read"):
+        with pytest.raises(StateError, match="the state of an unfinished training cannot be read"):
             standard(model, *digits, make(NATURAL), 0, None, state, epochs=3)
 
 
@@ -208,7 +208,7 @@ def test_bytes_that_are_no_state_are_refused(digits):
 def test_a_state_of_another_training_is_refused_and_changes_nothing(digits, other, part):
     model = build_model(cell(), digits[0])
     before = weights(model)
-    with pytest.raises(TaskError, match=f"the state of an unfinished training is of another one: its {part} differs"):
+    with pytest.raises(StateError, match=f"the state of an unfinished training is of another one: its {part} differs"):
         standard(model, *digits, make(NATURAL), 0, None, state_of(digits, **other), epochs=3)
     assert same(before, weights(model))
 
@@ -219,10 +219,10 @@ def test_best_weights_of_another_model_are_refused(digits):
     facts = json.loads(state[8 : 8 + length])["__metadata__"]
     tensors = read(state)
     del tensors["best.head.weight"]
-    with pytest.raises(TaskError, match=r"its best differs in head\.weight"):
+    with pytest.raises(StateError, match=r"its best differs in head\.weight"):
         standard(build_model(cell(), digits[0]), *digits, make(NATURAL), 0, None, save(tensors, facts), epochs=3)
 
 
 def test_a_state_after_more_epochs_than_are_asked_for_is_refused(digits):
-    with pytest.raises(TaskError, match="after epoch 2 of 1"):
+    with pytest.raises(StateError, match="after epoch 2 of 1"):
         standard(build_model(cell(), digits[0]), *digits, make(NATURAL), 0, None, state_of(digits), epochs=1)

@@ -32,6 +32,6 @@ CROSS JOIN (VALUES (1, 'l2'), (2, 'linf'), (3, 'relative l2'), (4, 'mse'), (5, '
 LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
 LEFT JOIN counted AS c ON c.case_id = a.case_id
 LEFT JOIN measured AS m ON m.case_id = a.case_id AND m.place = w.place
-WHERE a.grid = $grid AND a.eps IS NULL
+WHERE a.grid = $grid AND a.eps IS NULL AND a.probe IS NULL
 ORDER BY a.dataset, a.architecture, a.activation, a.head, a.defense, a.seed, a.cell_label, a.cell_id, a.variant,
     a.attack_label, a.norm, a.space, a.box, a.case_id, w.place

@@ -15,12 +15,13 @@ from tasks.streams import Streams
 from tasks.types import Images, Labels, Measure
 
 
-@component("probe", version=1, paper="https://arxiv.org/abs/2405.03777")
+@component("probe", version=1, paper="https://arxiv.org/abs/2405.03777", sourced=True)
 def perturbation_growth(
     model: CountedModel,
     images: Images,
     labels: Labels,
     streams: Streams,
+    source: CountedModel,
     *,
     perturbation: Literal["pgd", "uniform"] = "pgd",
     eps: Positive = 0.078125,
@@ -38,17 +39,18 @@ def perturbation_growth(
     ("1" is the first) and the "scores"; `layers` picks activations, -1 being the last, none all.
 
     The perturbation is within `eps` of each pixel, in units of pixels in [0, 1], and within the box. `pgd`: by PGD on
-    this model, `steps` of `alpha` from the image itself, the last 20/256 and 2/256 in the dissertation; of the points
+    the source, `steps` of `alpha` from the image itself, the last 20/256 and 2/256 in the dissertation; of the points
     visited that with the least margin. `uniform`: drawn uniformly, which `steps` and `alpha` do not concern. The
-    dissertation seems to show every capped network the examples made on the uncapped one; here each makes its own.
-    Where a network's gradient vanishes PGD makes next to none: read a layer's distance beside that of the "input".
+    dissertation seems to show every capped network the examples made on the uncapped one: that is a `source` with
+    another activation. Without one each network makes its own, and where its gradient vanishes PGD makes next to none:
+    read a layer's distance beside that of the "input".
     A stochastic model makes the same draws for both images. Raises TaskError for a layer that there is not.
     """
     modules = activation_layers(model, layers)
     if perturbation == "pgd":
         budget = Budget("linf", eps)
         moved, _ = pgd(
-            model, images, labels, budget, streams, steps=steps, alpha=alpha, random_start=False, stop="never"
+            source, images, labels, budget, streams, steps=steps, alpha=alpha, random_start=False, stop="never"
         )
     else:
         drawn = streams.uniform("perturbation", 0, tuple(images.shape[1:]), images.dtype)

@@ -6,10 +6,12 @@ from a shuffled `DataLoader`: of images with `ToTensor`, as those of torchvision
 faster counts), and of a `TensorDataset` of floats. Model, first weights, device and batch size are the same.
 
 The bare passes are the forward pass, the loss and the backward pass on batches that lie ready. `outside` is the share
-of our loop that is not those; of it, the parts that were timed alone: making the batches, the optimizer's step, and
-counting. Every competitor runs once to warm up and then `--repeats` times in turn; its fastest run counts.
+of our loop that is not those; of it, what the optimizer's step adds to the bare passes, and making the batches and
+counting, which were timed alone. Every competitor runs once to warm up and then `--repeats` times in turn; its fastest
+run counts.
+run counts.
 
-    python tests/benchmarks/training.py [--network mlp] [--threads 1] [--cpu-time] [--markdown]
+    python tests/benchmarks/training.py [--network "mlp 256"] [--threads 1] [--cpu-time] [--markdown]
 """
 
 import argparse
@@ -138,13 +140,12 @@ def competitors(network, root, device):
         predicted = [scores[: len(labels)].argmax(dim=1) for _, labels in batches]
         return int((torch.cat(predicted) == torch.cat([labels for _, labels in batches])).sum())
 
-    def with_gradients():
-        """For `stepping`, whose learning rate is nought, so that the weights stay."""
-        loss(model, *batches[0])[0].backward()
-
-    def stepping():
-        for _ in batches:
-            optimizer.update()
+    def passes_and_updates():
+        model.train()
+        for images, labels in batches:
+            loss(model, images, labels)[0].backward()
+            optimizer.update()  # at a learning rate of nought
+            optimizer.forget()
 
     def loader(data, workers):
         return DataLoader(data, size, shuffle=True, num_workers=workers)
@@ -156,7 +157,7 @@ def competitors(network, root, device):
         "TensorDataset": lambda: plain(model, loader(floats, 0), device),
         "passes": passes,
         "batches": lambda: [None for _ in epochs.batches(2, size)],
-        "optimizer": (with_gradients, stepping),
+        "passes and updates": passes_and_updates,
         "counting": counting,
     }
 
@@ -178,11 +179,9 @@ def fastest(runs, repeats, device):
     seconds = dict.fromkeys(runs, float("inf"))
     for turn in range(repeats + 1):
         for who, run in runs.items():
-            before, work = run if isinstance(run, tuple) else (lambda: None, run)
-            before()
             gc.collect()
             begun = now(device)
-            work()
+            run()
             spent = now(device) - begun
             if turn:
                 seconds[who] = min(seconds[who], spent)
@@ -224,6 +223,7 @@ def main():
         pictures = min(seconds["ToTensor"], seconds["ToTensor, 2 workers"])
         times = (ours, pictures, seconds["TensorDataset"])
         rates.append([network, *(f"{count / one:.0f}" for one in times), *(f"{one / ours:.2f}" for one in times[1:])])
+        seconds["optimizer"] = seconds["passes and updates"] - seconds["passes"]
         parts = [seconds[part] / ours for part in ("passes", "batches", "optimizer", "counting")]
         figures = (parts[0], 1 - parts[0], *parts[1:], 1 - sum(parts))
         shares.append([network, *(f"{share:.1%}" for share in figures)])
