@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+from torch.optim import SGD, Optimizer
 
 from tasks.model import Classifier
-from tasks.step import Optimizer
 from tasks.types import StateError
 
 _FACTS = "facts"
@@ -41,7 +42,7 @@ class Memory:
 
 def pack(model: Classifier, optimizer: Optimizer, best: Mapping[str, Tensor], memory: Memory) -> bytes:
     """All of a training's state. Random draws have none: they are functions of seed and epoch."""
-    parts = {"model": model.state_dict(), "best": best, "optimizer": optimizer.remembered}
+    parts = {"model": model.state_dict(), "best": best, "optimizer": _remembered(optimizer)}
     tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
     facts = json.dumps(memory.__dict__)
     return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, {_FACTS: facts})
@@ -61,12 +62,48 @@ def unpack(state: bytes, model: Classifier, optimizer: Optimizer, best: dict[str
     weights, kept = model.state_dict(), _under("best", tensors)
     _refuse_foreign("model", weights, _under("model", tensors))
     _refuse_foreign("best", weights if kept else {}, kept)
-    _refuse_foreign("optimizer", optimizer.remembered, _under("optimizer", tensors))
+    remembered = _under("optimizer", tensors)
+    _refuse_foreign("optimizer", _expected(optimizer, remembered), remembered)
     model.load_state_dict(_under("model", tensors))
     best.update({name: tensor.to(weights[name].device) for name, tensor in kept.items()})
-    for name, tensor in optimizer.remembered.items():
-        tensor.copy_(tensors[f"optimizer.{name}"])
+    for name, tensor in remembered.items():
+        number, _, key = name.partition(".")
+        weight = _weights(optimizer)[int(number)]
+        # What is remembered of a weight lies in memory as the weight does: a fused step walks through both at once.
+        like = (
+            torch.empty_like(weight) if tensor.shape == weight.shape else torch.empty_like(tensor, device=weight.device)
+        )
+        optimizer.state[weight][key] = like.copy_(tensor)
     return memory
+
+
+def _weights(optimizer: Optimizer) -> list[Tensor]:
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
+
+
+def _remembered(optimizer: Optimizer) -> dict[str, Tensor]:
+    """What goes from one step to the next, by the number of its weight and its name."""
+    return {
+        f"{number}.{name}": value
+        for number, weight in enumerate(_weights(optimizer))
+        for name, value in optimizer.state.get(weight, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _expected(optimizer: Optimizer, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What an optimizer that has made steps remembers: nothing of a weight that has never had a gradient."""
+    had = {int(name.partition(".")[0]) for name in found}
+    names = ["exp_avg", "exp_avg_sq", "step"]
+    if isinstance(optimizer, SGD):
+        names = ["momentum_buffer"] if optimizer.defaults["momentum"] else []
+    weights = _weights(optimizer)
+    return {
+        f"{number}.{name}": torch.zeros(()) if name == "step" else weight
+        for number, weight in enumerate(weights)
+        for name in names
+        if number in had or not had
+    }
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from tasks.parameters import Count, CountOrZero, NonNegative, Positive, Rate
 from tasks.rates import factor_at, watch_loss
 from tasks.registry import component
 from tasks.schema import HISTORY
-from tasks.step import Step, make_optimizer
+from tasks.step import Step, make_optimizer, set_rate
 from tasks.types import DataRoot, Images, Labels, ModelError, Split, StateError, TaskError
 
 _EVALUATION_BATCH = {"cpu": 250}
@@ -153,7 +153,8 @@ def standard(
     with _repeatable():
         while not _is_done(memory, epochs, early_stopping):
             epoch, begun = memory.epoch + 1, time.perf_counter()
-            stepper.lr = lr * factor_at(schedule, epoch, cosine_t_max or epochs, milestones, factor or 0.1, memory)
+            rate = lr * factor_at(schedule, epoch, cosine_t_max or epochs, milestones, factor or 0.1, memory)
+            set_rate(stepper, rate)
             with seeded(derive_seed(seed, f"epoch {epoch}"), device):
                 loss, train_accuracy = _epoch(epoch, step, data.batches(epoch, batch_size))
             validated, validation_loss = evaluate(model, data.held_out) if len(data.held_out) else (None, None)
@@ -167,7 +168,7 @@ def standard(
                 memory.best_accuracy = deciding
                 best.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
             seconds = time.perf_counter() - begun
-            row = _row(epoch, loss, train_accuracy, validation_loss, validated, measured, stepper.lr, seconds)
+            row = _row(epoch, loss, train_accuracy, validation_loss, validated, measured, rate, seconds)
             memory.rows.append(row)
             if on_epoch:
                 on_epoch(Epoch(epoch, epochs, row, model.eval(), lambda: pack(model, stepper, best, memory)))

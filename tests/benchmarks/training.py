@@ -9,7 +9,6 @@ The bare passes are the forward pass, the loss and the backward pass on batches 
 of our loop that is not those; of it, what the optimizer's step adds to the bare passes, and making the batches and
 counting, which were timed alone. Every competitor runs once to warm up and then `--repeats` times in turn; its fastest
 run counts.
-run counts.
 
     python tests/benchmarks/training.py [--network "mlp 256"] [--threads 1] [--cpu-time] [--markdown]
 """
@@ -32,7 +31,7 @@ from tasks.batches import Epochs
 from tasks.config import Cell
 from tasks.model import build_model, load_split, make
 from tasks.objective import objective
-from tasks.step import make_optimizer
+from tasks.step import make_optimizer, set_rate
 from tasks.training import standard
 from tasks.types import DataRoot, Split
 
@@ -127,6 +126,7 @@ def competitors(network, root, device):
     epochs = Epochs(train, device, 0, 0.0, None)
     batches = list(epochs.batches(1, size))
     optimizer = make_optimizer(model, "adam", 0.0, 0.0, nesterov=False)
+    set_rate(optimizer, 0.0)
     loss = objective(natural, model)
     scores = torch.zeros(size, 10, device=device)
 
@@ -134,7 +134,7 @@ def competitors(network, root, device):
         model.train()
         for images, labels in batches:
             loss(model, images, labels)[0].backward()
-            optimizer.forget()
+            optimizer.zero_grad()
 
     def counting():
         predicted = [scores[: len(labels)].argmax(dim=1) for _, labels in batches]
@@ -144,8 +144,8 @@ def competitors(network, root, device):
         model.train()
         for images, labels in batches:
             loss(model, images, labels)[0].backward()
-            optimizer.update()  # at a learning rate of nought
-            optimizer.forget()
+            optimizer.step()  # at a learning rate of nought
+            optimizer.zero_grad()
 
     def loader(data, workers):
         return DataLoader(data, size, shuffle=True, num_workers=workers)
