@@ -232,7 +232,10 @@ def table(store: str, name: str | None, grid: str | None, form: str | None, as_j
 @format_option
 @json_option
 def sql(store: str, statement: str, form: str | None, as_json: bool) -> None:
-    """Ask STORE one question in SQL: views cells, cases, samples, coverage, failures, runs, wanted, published."""
+    """Ask STORE one question in SQL.
+
+    Views: cells, history, trainings, cases, samples, measures, prepared, coverage, failures, runs, wanted, published.
+    """
     from grid.query import run_sql
     from grid.reading import connect
     from grid.store import Store

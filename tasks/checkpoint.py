@@ -70,10 +70,8 @@ def unpack(state: bytes, model: Classifier, optimizer: Optimizer, best: dict[str
         number, _, key = name.partition(".")
         weight = _weights(optimizer)[int(number)]
         # What is remembered of a weight lies in memory as the weight does: a fused step walks through both at once.
-        like = (
-            torch.empty_like(weight) if tensor.shape == weight.shape else torch.empty_like(tensor, device=weight.device)
-        )
-        optimizer.state[weight][key] = like.copy_(tensor)
+        alike = tensor.shape == weight.shape
+        optimizer.state[weight][key] = torch.empty_like(weight).copy_(tensor) if alike else tensor.to(weight.device)
     return memory
 
 

@@ -51,7 +51,8 @@ def test_an_activation_that_is_not_stochastic_gives_each_image_the_same_in_any_b
     module = made(name, net)
     if not is_stochastic(module):
         assert torch.equal(module(net), module(net))
-        assert torch.equal(module(net)[1:2], module(net[1:2]))
+        # Not equal: torch computes what fills no vector register by another routine, which may round otherwise.
+        assert torch.allclose(module(net)[1:2], module(net[1:2]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -4,13 +4,15 @@
 --     `measured`. Where a variant has two cases of the same axes, each has its own row. Where the variants differ in
 --     `space` or in `box` (yes or no), it names both, that of `published` first. Architecture, activation and
 --     defense are named with the parameters that are not defaults.
---     `n` is what a value is over: all samples, and targets (accuracies), the attacked (success_rate, fooling_rate, delta, rho,
---     steps, seconds), the successful (means, medians), the fooled (confidence_fooled), one fit (fit_*). It is null where the grid wants no such case, and 0 where nothing is stored yet. `complete`: all the row's cases are.
+--     `n` is what a value is over: all samples, and targets (accuracies), the attacked (success_rate, fooling_rate,
+--     delta, rho, steps, seconds), the successful (means, medians), the fooled (confidence_fooled), one fit (fit_*).
+--     It is null where the grid wants no such case, and 0 where nothing is stored yet. `complete`: all the row's
+--     cases are.
 -- Parameter: $grid, the name of the grid.
 WITH rows AS (
     SELECT
-        a.case_id, s.sample, s.label, s.target, s.clean_correct, s.clean_pred, s.adv_pred, s.attacked, s.success, s.adv_confidence, s.l0,
-        s.l0_values, s.l2, s.linf, s.mse, s.relative_l2, s.relative_linf, s.centred_l2, s.centred_linf, s.steps,
+        a.case_id, s.sample, s.label, s.target, s.clean_correct, s.clean_pred, s.adv_pred, s.attacked, s.success,
+        s.adv_confidence, s.l0, s.l0_values, s.l2, s.linf, s.mse, s.relative_l2, s.relative_linf, s.centred_l2, s.centred_linf, s.steps,
         s.seconds, s.attacked AND coalesce(s.adv_pred <> s.clean_pred, false) AS fooled
     FROM coverage AS a JOIN samples AS s ON s.case_id = a.case_id AND s.position < a.samples_wanted
     WHERE a.grid = $grid AND a.case_id IN (SELECT case_id FROM published WHERE grid = $grid)

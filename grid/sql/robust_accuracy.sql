@@ -15,8 +15,8 @@ WITH rows AS (
     FROM rows GROUP BY GROUPING SETS ((cell_id), (cell_id, case_id))
 ), lines AS (
     SELECT
-        g.* EXCLUDE (samples_wanted, asked), NULL AS case_id, 'none' AS attack, c.clean_correct AS k, coalesce(c.n, 0) AS n,
-        coalesce(c.n, 0) AS samples_stored, g.samples_wanted,
+        g.* EXCLUDE (samples_wanted, asked), NULL AS case_id, 'none' AS attack, c.clean_correct AS k,
+        coalesce(c.n, 0) AS n, coalesce(c.n, 0) AS samples_stored, g.samples_wanted,
         CASE WHEN g.samples_wanted = 0 THEN t.trained ELSE coalesce(c.n, 0) >= g.samples_wanted END AS complete
     FROM base.grid_cells AS g
     LEFT JOIN cells AS t ON t.cell_id = g.cell_id
@@ -24,8 +24,8 @@ WITH rows AS (
     WHERE g.grid = $grid AND g.asked
     UNION ALL BY NAME
     SELECT
-        a.* EXCLUDE (attack, attack_label, failures, probe, probe_label), without_eps(a.attack_label, a.eps_label) AS attack, g.cell,
-        c.robust AS k, coalesce(c.n, 0) AS n
+        a.* EXCLUDE (attack, attack_label, failures, probe, probe_label),
+        without_eps(a.attack_label, a.eps_label) AS attack, g.cell, c.robust AS k, coalesce(c.n, 0) AS n
     FROM coverage AS a
     LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
     LEFT JOIN counts AS c ON c.case_id = a.case_id

@@ -23,7 +23,8 @@ CREATE VIEW history AS
 SELECT f.cell_id, h.* EXCLUDE (file_index, file_row_number)
 FROM base.history AS h JOIN base.history_files AS f USING (file_index);
 
--- One row per (grid, cell). `samples_wanted` is the most that an attack on it wants. `cell` is its label where another cell of the grid has the same axes, else null.
+-- One row per (grid, cell). `samples_wanted` is the most that an attack on it wants. `cell` is its label where another
+-- cell of the grid has the same axes, else null. `asked` is false where only other cells need it.
 CREATE VIEW base.grid_cells AS
 WITH asked AS (
     SELECT
