@@ -59,7 +59,7 @@ def train_cell(store: Store, cell: Cell, settings: Settings, traced: Mapping[Pro
             # Of the weights that are kept, which need not be those of the last epoch.
             "test_accuracy": accuracy(model, test),
             "parameters": sum(p.numel() for p in model.parameters()),
-            "seconds": time.perf_counter() - begun,
+            "seconds": watch.seconds_before + time.perf_counter() - begun,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             **provenance(settings),
         }
@@ -110,6 +110,8 @@ class _Watch:
         self.wanted = wanted
         self._store, self._cell, self._settings = store, cell, settings
         self._traced: dict[str, pa.Table] = {}
+        self.seconds_before = 0.0
+        """What the epochs took that a worker made which was lost."""
         self._last_epoch: int | None = None
         self._told = 0.0
         self._kept = self._begun = time.monotonic()
@@ -127,7 +129,9 @@ class _Watch:
         self._traced = {}
 
     def __call__(self, epoch: Epoch) -> None:
-        if self._last_epoch is None:  # what was found in epochs beyond the state that was kept is found again
+        if self._last_epoch is None:
+            self.seconds_before = sum(row["seconds"] or 0.0 for row in epoch.history[:-1])
+            # What was found in epochs beyond the state that was kept is found again.
             self._traced = {case: rows.filter(pc.field("epoch") < epoch.number) for case, rows in self._traced.items()}
         self._last_epoch = epoch.number
         for case, count in self.wanted.items():
@@ -166,5 +170,5 @@ class _Watch:
         now = time.monotonic()
         if now - self._told >= _TELL_SECONDS:
             self._told = now
-            said = {"epoch": epoch.number, "epochs": epoch.epochs, **epoch.row}
+            said = {"epoch": epoch.number, "epochs": epoch.epochs, **epoch.history[-1]}
             self._store.save_progress(self._cell.id, {**said, "time": datetime.now(UTC).isoformat(timespec="seconds")})

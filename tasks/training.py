@@ -34,14 +34,14 @@ _LARGE_BATCH = 2_000
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is told after each epoch: its number, from 1, of how many at most, and its line of the history.
+    """What is told after each epoch: its number, from 1, of how many at most, and the history with its line.
 
     `model` is the one in training, in evaluation mode; `state()` is all that is needed to go on from here.
     """
 
     number: int
     epochs: int
-    row: dict[str, float | None]
+    history: list[dict[str, float | None]]
     model: Classifier
     state: Callable[[], bytes]
 
@@ -168,10 +168,9 @@ def standard(
                 memory.best_accuracy = deciding
                 best.update({name: tensor.clone() for name, tensor in model.state_dict().items()})
             seconds = time.perf_counter() - begun
-            row = _row(epoch, loss, train_accuracy, validation_loss, validated, measured, rate, seconds)
-            memory.rows.append(row)
+            memory.rows.append(_row(epoch, loss, train_accuracy, validation_loss, validated, measured, rate, seconds))
             if on_epoch:
-                on_epoch(Epoch(epoch, epochs, row, model.eval(), lambda: pack(model, stepper, best, memory)))
+                on_epoch(Epoch(epoch, epochs, memory.rows, model.eval(), lambda: pack(model, stepper, best, memory)))
     if best:
         model.load_state_dict(best)
     return pa.Table.from_pylist(memory.rows, schema=HISTORY)

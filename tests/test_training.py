@@ -174,7 +174,7 @@ def test_the_test_accuracy_is_told_after_each_epoch_where_that_is_asked_for(digi
         *digits,
         make(NATURAL),
         0,
-        lambda epoch: told.append((accuracy(epoch.model, Data(digits[1].images, digits[1].labels)), epoch.row)),
+        lambda epoch: told.append((accuracy(epoch.model, Data(digits[1].images, digits[1].labels)), epoch.history[-1])),
         epochs=3,
         test_accuracy="each",
     )
