@@ -18,6 +18,17 @@ _TEXT = pa.string()
 _F32 = pa.float32()
 _I32 = pa.int32()
 
+_PROVENANCE = [
+    _field("host", _TEXT, "host name of the worker"),
+    _field("device", _TEXT, "device as torch names it"),
+    _field("gpu", _TEXT, "id of the GPU the worker was pinned to; null without one", null=True),
+    _field("worker", _TEXT, "worker that ran the shard: node and process"),
+    _field("seed", pa.int64(), "seed of the cell"),
+    _field("versions", _TEXT, "JSON: attackgrid, python, torch, ray and CUDA versions"),
+    _field("run_id", _TEXT, "run that produced the shard"),
+]
+"""Where and with what a shard was made: on every row."""
+
 SAMPLES = pa.schema(
     [
         _field("case_id", _TEXT, "id of the case"),
@@ -48,13 +59,7 @@ SAMPLES = pa.schema(
         _field("forwards", _I32, "model evaluations the attack spent on this sample", null=True),
         _field("backwards", _I32, "gradient evaluations the attack spent on this sample", null=True),
         _field("seconds", _F32, "the shard's attack time divided by its attacked samples", null=True),
-        _field("host", _TEXT, "host name of the worker"),
-        _field("device", _TEXT, "device as torch names it"),
-        _field("gpu", _TEXT, "id of the GPU the worker was pinned to; null without one", null=True),
-        _field("worker", _TEXT, "worker that ran the shard: node and process"),
-        _field("seed", pa.int64(), "seed of the cell"),
-        _field("versions", _TEXT, "JSON: attackgrid, python, torch, ray and CUDA versions"),
-        _field("run_id", _TEXT, "run that produced the shard"),
+        *_PROVENANCE,
     ]
 )
 """One row per (case, sample, target)."""
@@ -70,13 +75,7 @@ MEASURES = pa.schema(
         _field("element", _I32, "which element of the image (a pixel); null if it is about the whole", null=True),
         _field("value", _F32, "the measurement; null where there is none", null=True),
         _field("seconds", _F32, "time of the probe divided by its samples"),
-        _field("host", _TEXT, "host name of the worker"),
-        _field("device", _TEXT, "device as torch names it"),
-        _field("gpu", _TEXT, "id of the GPU the worker was pinned to; null without one", null=True),
-        _field("worker", _TEXT, "worker that ran the shard: node and process"),
-        _field("seed", pa.int64(), "seed of the cell"),
-        _field("versions", _TEXT, "JSON: attackgrid, python, torch, ray and CUDA versions"),
-        _field("run_id", _TEXT, "run that produced the shard"),
+        *_PROVENANCE,
     ]
 )
 """One row per (cell under a probe, sample, epoch, layer, measure, element)."""

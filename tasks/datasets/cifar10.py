@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tasks.datasets._download import downloading, move
+from tasks.datasets._records import read_records
 from tasks.registry import component
 from tasks.types import DataError, DataRoot, Labels, Split
 
@@ -78,14 +78,7 @@ def _download(root: Path) -> None:
 
 def _batch(path: Path) -> tuple[Tensor, Labels]:
     """The images, uint8 (10,000, 3, 32, 32), and the labels, int64 (10,000,), of one file."""
-    try:
-        raw = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(raw) != _ROWS * _ROW:
-        wrong = "truncated" if len(raw) < _ROWS * _ROW else "too long"
-        raise DataError(f"{path}: {wrong}: {_ROWS} images are {_ROWS * _ROW} bytes, but it has {len(raw)}")
-    rows = torch.from_numpy(raw.reshape(_ROWS, _ROW))
+    rows = read_records(path, _ROWS, _ROW)
     labels = rows[:, 0].long()
     if (highest := int(labels.max())) >= len(_CLASSES):
         row = int(labels.argmax())

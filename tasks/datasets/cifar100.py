@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from tasks.datasets._download import downloading, move
+from tasks.datasets._records import read_records
 from tasks.registry import component
 from tasks.types import DataError, DataRoot, Labels, Split
 
@@ -87,14 +86,7 @@ def _make_sure_of(path: Path, root: DataRoot) -> None:
 
 def _read(path: Path, count: int) -> tuple[Tensor, Labels, Labels]:
     """The images, uint8 (count, 3, 32, 32), and the coarse and the fine labels, int64 (count,)."""
-    try:
-        raw = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if len(raw) != count * _ROW:
-        wrong = "truncated" if len(raw) < count * _ROW else "too long"
-        raise DataError(f"{path}: {wrong}: {count} images are {count * _ROW} bytes, but it has {len(raw)}")
-    rows = torch.from_numpy(raw.reshape(count, _ROW))
+    rows = read_records(path, count, _ROW)
     coarse, fine = rows[:, 0].long(), rows[:, 1].long()
     for kind, labels, names in (("coarse", coarse, _COARSE), ("fine", fine, _FINE)):
         if (highest := int(labels.max())) >= len(names):
