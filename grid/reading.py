@@ -35,7 +35,7 @@ def connect(store: Store, on_broken: OnBroken) -> query.Connection:
             slices=slices[False],
             measures=slices[True],
             histories=[(cell, store.files.here(f"cells/{cell}/history.parquet")) for cell in weights],
-            trainings=_table(store.trainings(), query.TRAININGS),
+            trainings=_table(store.trainings.all(), query.TRAININGS),
             prepared=_table(_prepared(store), query.PREPARED),
             cells=_table(({**c, "cell": canonical(c["cell"])} for c in cells), query.CELLS),
             failures=_table(store.failures(), query.FAILURES),

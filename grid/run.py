@@ -99,9 +99,8 @@ class Run:
 
     def _trainings(self) -> list[tuple[Cell, int, int, float]]:
         """How far the trainings are that are running: cell, epoch, of how many, seconds of the last one."""
-        said = (
-            (task.cell, self._store.progress(task.cell.id)) for task in self._in_flight.values() if task.kind == "train"
-        )
+        cells = [task.cell for task in self._in_flight.values() if task.kind == "train"]
+        said = ((cell, self._store.trainings.told(cell.id)) for cell in cells)
         return [(cell, facts["epoch"], facts["epochs"], facts["seconds"]) for cell, facts in said if facts]
 
     def _fill(self) -> None:

@@ -28,12 +28,13 @@ import pyarrow.parquet as pq
 from grid import __version__
 from grid.errors import ForeignFileError, StoreError, StoreVersionError
 from grid.files import Files
+from grid.parquet import packed, read_rows
 from grid.ranges import Range, cover
+from grid.trainings import Trainings
 from tasks.config import Case, ProbeCase
 from tasks.schema import FORMAT, MEASURES, SAMPLES
 
 _SHARD = re.compile(r"(\d+)-(\d+)\.parquet")
-_SMALL = 2_000
 _CASE_KEY, _WEIGHTS_KEY, _RESOLVED_KEY = b"attackgrid.case", b"attackgrid.weights", b"attackgrid.resolved"
 _ROWS_KEY = b"attackgrid.rows"
 
@@ -70,6 +71,7 @@ class Store:
         Raises StoreVersionError if a newer attackgrid wrote it, StoreError if it is something else.
         """
         self.files = Files(location)
+        self.trainings = Trainings(self.files)
         self.location = location
         self._check_version()
 
@@ -98,8 +100,8 @@ class Store:
     def save_grid(self, name: str, document: str, wanted: pa.Table, published: pa.Table) -> None:
         """Keep what a grid asks for. An edited spec of the same name replaces it; results are never touched."""
         self.files.commit(f"grids/{name}/spec.yaml", document.encode(), replace=True)
-        self.files.commit(f"grids/{name}/published.parquet", _parquet(published), replace=True)
-        self.files.commit(f"grids/{name}/wanted.parquet", _parquet(wanted), replace=True)
+        self.files.commit(f"grids/{name}/published.parquet", packed(published), replace=True)
+        self.files.commit(f"grids/{name}/wanted.parquet", packed(wanted), replace=True)
 
     def grids(self) -> list[str]:
         """Names of the grids, sorted."""
@@ -129,7 +131,7 @@ class Store:
         sealed = {**facts, "weights_sha256": hashlib.sha256(weights).hexdigest(), "weights_bytes": len(weights)}
         contents = {
             "weights.safetensors": weights,
-            "history.parquet": _parquet(history),
+            "history.parquet": packed(history),
             "cell.json": json.dumps(sealed, indent=1).encode(),
         }
         return self.files.commit_folder(f"cells/{cell_id}", contents, marker="cell.json")
@@ -161,53 +163,9 @@ class Store:
         """The history of a trained cell. Raises ForeignFileError if it is torn."""
         path = f"cells/{cell_id}/history.parquet"
         try:
-            return self._rows(path)
+            return read_rows(self.files, path)
         except (OSError, pa.ArrowException) as error:
             raise ForeignFileError(f"{self.files.absolute(path)}: not there, or torn: {error}") from error
-
-    # trainings that are not done -----------------------------------------------------------------------------------
-
-    def save_progress(self, cell_id: str, facts: Mapping[str, object]) -> None:
-        """Say how far a training is."""
-        self.files.commit(f"training/{cell_id}/progress.json", json.dumps(facts).encode(), replace=True)
-
-    def progress(self, cell_id: str) -> dict[str, Any] | None:
-        """How far a training is, as far as anyone said."""
-        try:
-            facts: dict[str, Any] = json.loads(self.files.read(f"training/{cell_id}/progress.json"))
-        except (FileNotFoundError, ValueError):
-            return None
-        return facts
-
-    def trainings(self) -> Iterator[dict[str, Any]]:
-        """How far every training is that is not done."""
-        for name in self.files.names("training"):
-            facts = self.progress(name)
-            if facts and self.cell_facts(name) is None:
-                yield {"cell_id": name, **facts}
-
-    def save_unfinished(self, cell_id: str, state: bytes, traced: Mapping[str, pa.Table]) -> None:
-        """Keep what a training goes on from, and what probes have found in its epochs so far, by case."""
-        for case_id, rows in traced.items():  # first, so that a state never has more epochs than they
-            self.files.commit(f"training/{cell_id}/{case_id}.parquet", _parquet(rows), replace=True)
-        self.files.commit(f"training/{cell_id}/state.safetensors", state, replace=True)
-
-    def unfinished(self, cell_id: str, cases: Iterable[str]) -> tuple[bytes | None, dict[str, pa.Table]]:
-        """The state of a training that was cut off, and what probes had found; None unless all of it is there."""
-        folder = f"training/{cell_id}"
-        try:
-            state = self.files.read(f"{folder}/state.safetensors")
-            return state, {case: self._rows(f"{folder}/{case}.parquet") for case in cases}
-        except (OSError, pa.ArrowException):
-            return None, {}
-
-    def set_unfinished_aside(self, cell_id: str) -> str:
-        """Put away the state of a training that nothing can go on from; where to."""
-        return self.files.absolute(self.files.set_aside(f"training/{cell_id}/state.safetensors"))
-
-    def finished(self, cell_id: str) -> None:
-        """Remove what was kept of a training that is done."""
-        self.files.remove_folder(f"training/{cell_id}")
 
     # prepared attacks ----------------------------------------------------------------------------------------------
 
@@ -257,7 +215,7 @@ class Store:
         each = str(len(rows) // (positions.stop - positions.start))
         seal = {_CASE_KEY: case_id, _WEIGHTS_KEY: weights, _RESOLVED_KEY: resolved, _ROWS_KEY: each}
         schema = MEASURES if "measure" in rows.column_names else SAMPLES
-        data = _parquet(pa.Table.from_arrays([rows[name] for name in schema.names], schema=schema), seal)
+        data = packed(pa.Table.from_arrays([rows[name] for name in schema.names], schema=schema), seal)
         return self.files.commit(f"shards/{case_id}/{positions.start}-{positions.stop}.parquet", data)
 
     def cases_with_shards(self) -> set[str]:
@@ -317,16 +275,12 @@ class Store:
             first = next(iter(parts.values()))
             each = first.rows
             rows = pa.concat_tables(
-                [self._rows(parts[s.stored].path).slice(s.skip * each, s.take * each) for s in cover(parts)]
+                [read_rows(self.files, parts[s.stored].path).slice(s.skip * each, s.take * each) for s in cover(parts)]
             )
             self.save_shard(case_id, whole, rows, first.weights, first.resolved)
         for positions, part in parts.items():
             if positions != whole:
                 self.files.remove(part.path)
-
-    def _rows(self, path: str) -> pa.Table:
-        with self.files.open(path) as stream:
-            return pq.ParquetFile(stream).read(use_threads=False)  # threads cost more than a small file
 
     def _look(self, path: str, positions: Range, case_id: str) -> ShardFile:
         """Open a shard file far enough to know that it is what its name says. Raises ForeignFileError."""
@@ -404,24 +358,6 @@ class Store:
 def name_weights(*digests: str | None) -> str | None:
     """One text for the weights of a cell and of the source of a transfer; None if one is missing."""
     return "+".join(d for d in digests if d) if all(digests) else None
-
-
-def _parquet(table: pa.Table, seal: Mapping[bytes, str] | None = None) -> bytes:
-    """A table as a Parquet file, with `seal` as its metadata. Packing a small one would be most of a commit's cost."""
-    small = len(table) < _SMALL
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(
-        sink,
-        table.schema.remove_metadata(),
-        compression="snappy" if small else "zstd",
-        use_dictionary=not small,
-        write_statistics=not small,
-        store_schema=False,
-    ) as writer:
-        writer.write_table(table.replace_schema_metadata())
-        if seal:
-            writer.add_key_value_metadata(dict(seal))
-    return bytes(sink.getvalue())
 
 
 def _stretches(files: Iterable[ShardFile]) -> Iterator[list[ShardFile]]:

@@ -70,7 +70,7 @@ def train_cell(store: Store, cell: Cell, settings: Settings, traced: Mapping[Pro
             f"another device, or with another number of threads. Ask for the probe before the cell is trained."
         )
     watch.commit(found)
-    store.finished(cell.id)
+    store.trainings.forget(cell.id)
 
 
 def _made(store: Store, cell: Cell, settings: Settings, watch: "_Watch") -> tuple[Classifier, pa.Table]:
@@ -119,12 +119,12 @@ class _Watch:
 
     def resume(self) -> bytes | None:
         """The state of a training that was cut off, if there is one."""
-        state, self._traced = self._store.unfinished(self._cell.id, [case.id for case in self.wanted])
+        state, self._traced = self._store.trainings.kept(self._cell.id, [case.id for case in self.wanted])
         return state
 
     def begin_anew(self, reason: str) -> None:
         """Set aside a state that nothing can go on from."""
-        aside = self._store.set_unfinished_aside(self._cell.id)
+        aside = self._store.trainings.set_aside(self._cell.id)
         sys.stderr.write(f"{reason}; set aside as {aside}, and the training begins anew\n")
         self._traced = {}
 
@@ -140,7 +140,7 @@ class _Watch:
         self._tell(epoch)
         now = time.monotonic()
         if now - self._kept >= self._pause and epoch.number < epoch.epochs:
-            self._store.save_unfinished(self._cell.id, epoch.state(), self._traced)
+            self._store.trainings.keep(self._cell.id, epoch.state(), self._traced)
             self._kept = time.monotonic()
             self._pause = max(KEEP_SECONDS, _KEEP_SHARE * (self._kept - now))
 
@@ -171,4 +171,4 @@ class _Watch:
         if now - self._told >= _TELL_SECONDS:
             self._told = now
             said = {"epoch": epoch.number, "epochs": epoch.epochs, **epoch.history[-1]}
-            self._store.save_progress(self._cell.id, {**said, "time": datetime.now(UTC).isoformat(timespec="seconds")})
+            self._store.trainings.tell(self._cell.id, {**said, "time": datetime.now(UTC).isoformat(timespec="seconds")})

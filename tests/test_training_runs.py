@@ -8,7 +8,7 @@ from grids import call, launch, write_spec
 from safetensors.torch import load_file
 
 from grid import training_work
-from grid.store import Store
+from grid.trainings import Trainings
 
 TRAINING = {"epochs": 5, "batch_size": 64}
 
@@ -39,14 +39,14 @@ def kept_always(monkeypatch):
 
 def killed_after(monkeypatch, epoch):
     """A worker that is lost right after it has kept the state of an epoch."""
-    kept = Store.save_unfinished
+    kept = Trainings.keep
 
     def keep(self, cell_id, state, traced):
         kept(self, cell_id, state, traced)
-        if self.progress(cell_id)["epoch"] == epoch:
+        if self.told(cell_id)["epoch"] == epoch:
             raise Killed
 
-    monkeypatch.setattr(Store, "save_unfinished", keep)
+    monkeypatch.setattr(Trainings, "keep", keep)
 
 
 @pytest.mark.parametrize("epoch", [1, 3, 4])
