@@ -118,8 +118,15 @@ class _Watch:
         self._pause = KEEP_SECONDS
 
     def resume(self) -> bytes | None:
-        """The state of a training that was cut off, if there is one."""
-        state, self._traced = self._store.trainings.kept(self._cell.id, [case.id for case in self.wanted])
+        """The state of a training that was cut off, if there is one whose measures are of as many samples."""
+        state, traced = self._store.trainings.kept(self._cell.id, [case.id for case in self.wanted])
+        if any(
+            pc.count_distinct(traced[case.id]["sample"]).as_py() != count
+            for case, count in self.wanted.items()
+            if state
+        ):
+            return None
+        self._traced = traced
         return state
 
     def begin_anew(self, reason: str) -> None:

@@ -75,7 +75,7 @@ def train(
     with ExitStack() as held:
         if defense.taught:
             if teacher is None:
-                raise TaskError(f"{cell.defense.name}: learns from a model that is trained before, and there is none")
+                raise TaskError(f"{cell.defense.name}: has no model to learn from; natural_epochs cannot go with it")
             held.enter_context(frozen(teacher.eval()))
             defense = defense.taught(teacher)
         history = make(cell.training, model, train_split, test_split, defense, cell.seed, on_epoch, state)

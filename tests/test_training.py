@@ -216,7 +216,7 @@ def test_a_defense_that_learns_from_another_model_is_given_it_frozen_and_asks_fo
     assert same(before, weights(teacher))
     assert all(parameter.requires_grad for parameter in teacher.parameters())
     assert not same(weights(student), weights(train(cell(epochs=1), REAL, CPU)[0]))
-    with pytest.raises(TaskError, match="distillation: learns from a model that is trained before, and there is none"):
+    with pytest.raises(TaskError, match="distillation: has no model to learn from; natural_epochs cannot go with it"):
         train(settings, REAL, CPU)
 
 

@@ -22,7 +22,7 @@ def spec_of(folder, cells=None, **changes):
     return write_spec(folder, **{"cells": [cell], "attacks": [], "samples": {"count": 10}, **changes})
 
 
-def contents(store: Path, *, without: tuple[str, ...] = ()) -> list[bytes]:
+def contents(store: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted((store / "cells").rglob("weights.safetensors"))]
 
 
@@ -69,6 +69,22 @@ def test_a_training_whose_worker_was_lost_goes_on_and_comes_out_the_same(tmp_pat
     rows = "select epoch, sample, measure, value from measures order by all"
     assert history(cut, rows) == history(whole, rows)
     assert not list((cut / "training").iterdir())
+
+
+def test_a_trace_of_fewer_samples_than_are_wanted_now_is_not_gone_on_with(tmp_path, monkeypatch, kept_always):
+    spec, store = spec_of(tmp_path, probes=[{"confidence": {"epochs": "each", "samples": 4}}]), tmp_path / "store"
+    with monkeypatch.context() as patch:
+        killed_after(patch, 2)
+        with pytest.raises(Killed):
+            call_raising(spec, store)
+    # The rows of two epochs of 4 samples and of three of 6 do not belong together, even where they could be joined.
+    spec_of(tmp_path, probes=[{"confidence": {"epochs": "each", "samples": 6}}])
+    assert launch(spec, store).exit_code == 0
+    launch(spec, tmp_path / "fresh")
+    rows = "select epoch, sample, measure, value from measures order by all"
+    assert history(store, rows) == history(tmp_path / "fresh", rows)
+    counted = "select count(distinct sample) samples, count(*) n from measures group by epoch"
+    assert history(store, counted) == [{"samples": 6, "n": 36}] * 5
 
 
 def call_raising(spec, store):
