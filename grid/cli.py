@@ -18,8 +18,8 @@ from grid import __version__
 from grid.errors import GridError, SpecError, UsageError
 
 if TYPE_CHECKING:
-    from grid.spec import GridSpec
-    from grid.store import Store
+    from grid.spec.read import GridSpec
+    from grid.store.store import Store
 
 # ruff: noqa: PLC0415 - each command imports what it needs: --help must not wait for torch, Ray or DuckDB
 
@@ -93,8 +93,8 @@ def main() -> None:
 @json_option
 def check(spec: Path, profile: str | None, overrides: Sequence[str], as_json: bool) -> None:
     """Validate SPEC and list every problem in it."""
-    from grid.expand import cells, expand
-    from grid.spec import load_spec
+    from grid.plan.expand import cells, expand
+    from grid.spec.read import load_spec
 
     try:
         loaded = load_spec(spec, profile=profile, overrides=overrides)
@@ -121,11 +121,11 @@ def check(spec: Path, profile: str | None, overrides: Sequence[str], as_json: bo
 @json_option
 def plan(spec: Path, store: str, profile: str | None, overrides: Sequence[str], shard_size: int, as_json: bool) -> None:
     """Say what a launch of SPEC would do. Writes nothing."""
-    from grid.execution import costs
-    from grid.launch import plan_grid
-    from grid.spec import load_spec
-    from grid.store import Store
-    from grid.wording import plan_facts, plan_text
+    from grid.run.launch import plan_grid
+    from grid.run.options import costs
+    from grid.run.wording import plan_facts, plan_text
+    from grid.spec.read import load_spec
+    from grid.store.store import Store
 
     loaded = load_spec(spec, profile=profile, overrides=overrides)
     opened = Store(store)
@@ -145,8 +145,8 @@ def plan(spec: Path, store: str, profile: str | None, overrides: Sequence[str], 
 @execution_options
 def launch(spec: Path, store: str, profile: str | None, overrides: Sequence[str], **execution: Any) -> NoReturn:  # noqa: ANN401 - click passes them
     """Do what is missing of SPEC. The same command again resumes; an edited SPEC extends."""
-    from grid.spec import load_spec
-    from grid.store import Store
+    from grid.spec.read import load_spec
+    from grid.store.store import Store
 
     as_json = execution.pop("as_json")
     code, facts = _launch(load_spec(spec, profile=profile, overrides=overrides), Store(store), execution)
@@ -161,8 +161,8 @@ def launch(spec: Path, store: str, profile: str | None, overrides: Sequence[str]
 @execution_options
 def resume(store: str, grid: str | None, **execution: Any) -> NoReturn:  # noqa: ANN401 - click passes them
     """Do what is missing in STORE, without the spec's file."""
-    from grid.spec import parse_document
-    from grid.store import Store
+    from grid.spec.read import parse_document
+    from grid.store.store import Store
 
     opened = Store.existing(store)
     as_json = execution.pop("as_json")
@@ -202,11 +202,12 @@ def table(store: str, name: str | None, grid: str | None, form: str | None, as_j
 
     JSON is the rows of the one table asked for, else a list of {grid, table, rows}.
     """
-    from grid.query import query
-    from grid.reading import connect
-    from grid.spec import TABLES, parse_document
-    from grid.store import Store
-    from grid.tables import render
+    from grid.questions import TABLES
+    from grid.results.contents import connect
+    from grid.results.query import query
+    from grid.results.tables import render
+    from grid.spec.read import parse_document
+    from grid.store.store import Store
 
     opened = Store.existing(store)
     if name is not None and name not in TABLES:
@@ -236,10 +237,10 @@ def sql(store: str, statement: str, form: str | None, as_json: bool) -> None:
 
     Views: cells, history, trainings, cases, samples, measures, prepared, coverage, failures, runs, wanted, published.
     """
-    from grid.query import run_sql
-    from grid.reading import connect
-    from grid.store import Store
-    from grid.tables import render
+    from grid.results.contents import connect
+    from grid.results.query import run_sql
+    from grid.results.tables import render
+    from grid.store.store import Store
 
     broken = Broken()
     connection = connect(Store.existing(store), broken)
@@ -251,7 +252,7 @@ def sql(store: str, statement: str, form: str | None, as_json: bool) -> None:
 @store_argument
 def compact(store: str) -> None:
     """Merge the small files of every case in STORE. Readers and running grids are not disturbed."""
-    from grid.store import Store
+    from grid.store.store import Store
 
     opened = Store.existing(store)
     merged = sum(opened.compact(case) for case in sorted(opened.cases_with_shards()))
@@ -264,8 +265,8 @@ def compact(store: str) -> None:
 @json_option
 def list_components(kind: str, form: str | None, as_json: bool) -> None:
     """List the components of KIND: datasets, architectures, activations, heads, defenses, attacks, probes."""
-    from grid.listing import components
-    from grid.tables import render
+    from grid.results.tables import render
+    from grid.spec.listing import components
 
     click.echo(render(components(kind), "json" if as_json else form or "text"))
 
@@ -273,7 +274,7 @@ def list_components(kind: str, form: str | None, as_json: bool) -> None:
 @main.command(epilog=EXIT_CODES)
 def schema() -> None:
     """Print a JSON Schema of the spec, for editors."""
-    from grid.schema_json import spec_schema
+    from grid.spec.json_schema import spec_schema
 
     _print_json(spec_schema())
 
@@ -293,9 +294,9 @@ class Broken:
 
 def _launch(spec: "GridSpec", store: "Store", given: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """The exit code of a launch, and its facts."""
-    from grid.execution import Execution, costs
-    from grid.launch import launch as run_launch
-    from grid.wording import outcome_facts, outcome_text
+    from grid.run.launch import launch as run_launch
+    from grid.run.options import Execution, costs
+    from grid.run.wording import outcome_facts, outcome_text
 
     about_run = ("shard_size", "quiet")
     shard_size, quiet = (given[name] for name in about_run)
@@ -309,10 +310,10 @@ def _launch(spec: "GridSpec", store: "Store", given: dict[str, Any]) -> tuple[in
 
 
 def _status(location: str, form: str, *, clear: bool) -> bool:
-    from grid.query import run_sql
-    from grid.reading import connect
-    from grid.store import Store
-    from grid.tables import render
+    from grid.results.contents import connect
+    from grid.results.query import run_sql
+    from grid.results.tables import render
+    from grid.store.store import Store
 
     connection = connect(Store.existing(location), Broken())
     rows = run_sql(connection, STATUS_SQL)

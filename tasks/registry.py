@@ -156,7 +156,7 @@ def load_prepare(name: str) -> Callable[..., Any]:
 
 def _locate(kind: str, name: str) -> tuple[str, str]:
     if kind == "training":
-        return "tasks.training", name
+        return "tasks.training.train", name
     if ":" in name:
         module, _, function = name.partition(":")
         return module, function

@@ -147,44 +147,10 @@ PUBLISHED = pa.schema(
     [
         _field("case_id", _TEXT, "case that the value is about"),
         _field("cell_id", _TEXT, "its cell"),
-        _field("metric", _TEXT, "one of METRICS"),
+        _field("metric", _TEXT, "what was measured: a metric of grid.questions"),
         _field("value", pa.float64(), "as published, in the unit of the metric"),
         _field("source", _TEXT, "table or page of the study"),
         _field("note", _TEXT, "what the reader should know of it; may be empty"),
     ]
 )
 """One row per published value and case it is about: `grids/<name>/published.parquet`."""
-
-METRICS = (
-    "clean_accuracy",
-    "robust_accuracy",
-    "class_accuracy",
-    "success_rate",
-    "mean_l2",
-    "mean_linf",
-    "mean_mse",
-    "mean_relative_l2",
-    "mean_steps",
-    "fooling_rate",
-    "fit_fooling_rate",
-    "fit_passes",
-    "confidence_fooled",
-    "delta_l2",
-    "delta_linf",
-    "rho_l2",
-    "rho_linf",
-    "centred_rho_l2",
-    "centred_rho_linf",
-    "median_l0",
-    "median_l0_values",
-    "steps",
-    "seconds",
-)
-"""What can be compared with a published value. Rates are shares (0.97, not 97).
-
-`class_accuracy` is the mean over the true classes of the share of (sample, target) still predicted as the label.
-`mean_*` and `median_*` are over the successful samples, `delta_*` and `rho_*` (mean distance, and mean relative
-distance; centred: relative to the image minus the dataset's mean), `steps` and `seconds` over all attacked ones.
-`fooling_rate` is the share of the attacked whose prediction changed, `confidence_fooled` the mean confidence of those,
-`fit_*` what the prepare step says of the images it was fitted to.
-"""

@@ -12,9 +12,9 @@ from torch import nn
 from tasks.config import Cell, Component
 from tasks.heads.softmax import softmax
 from tasks.model import Classifier, build_model, load_split
-from tasks.objective import Defense
 from tasks.registry import load
-from tasks.training import standard
+from tasks.training.objective import Defense
+from tasks.training.train import standard
 from tasks.types import DataRoot
 
 REAL = DataRoot(Path(__file__).parent.parent.parent / "shared" / "data")

@@ -13,9 +13,9 @@ from tasks.counted import CountedModel
 from tasks.heads.softmax import softmax
 from tasks.metrics import frozen
 from tasks.model import Classifier, build_model, load_split, make
-from tasks.objective import Defense
 from tasks.streams import Streams
-from tasks.training import standard
+from tasks.training.objective import Defense
+from tasks.training.train import standard
 from tasks.types import DataRoot, Measure, Split
 
 REAL = DataRoot(Path(__file__).parent.parent.parent / "shared" / "data")

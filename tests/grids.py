@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from grid.cli import main
 from grid.ranges import cover
-from grid.store import Store
+from grid.store.store import Store
 from tasks.judge import MEASURED
 
 HERE = Path(__file__).parent

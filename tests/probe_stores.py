@@ -6,10 +6,10 @@ import pyarrow as pa
 import pytest
 from test_query import wanted_row
 
-from grid import reading
-from grid.query import query
 from grid.ranges import Range
-from grid.store import Store
+from grid.results import contents as reading
+from grid.results.query import query
+from grid.store.store import Store
 from tasks.schema import HISTORY, MEASURES, PUBLISHED, WANTED
 
 GRID = "g"

@@ -25,9 +25,9 @@ from tasks.heads.cons import cons
 from tasks.heads.softmax import softmax
 from tasks.heads.softrmax import softrmax
 from tasks.metrics import frozen
-from tasks.objective import Defense, objective
 from tasks.registry import load
 from tasks.streams import Streams
+from tasks.training.objective import Defense, objective
 
 CRAFTS = {
     "fgsm": ("fgsm_training", {}),

@@ -3,9 +3,9 @@
 import pytest
 from test_spec import attack_of, problems_of, spec_of
 
-from grid.expand import cells, expand
-from grid.labels import axes
-from grid.spec import dump_document, parse_document
+from grid.plan.expand import cells, expand
+from grid.plan.labels import axes
+from grid.spec.read import parse_document
 from tasks.config import Budget
 
 AIM = "spec_components:aim"
@@ -122,7 +122,7 @@ def test_a_cascade_is_one_attack_of_several_members(tmp_path):
     assert axes(case)["attack"] == "cascade"
     assert axes(case)["attack_label"] == f"cascade(eps=8/255, {AIM}(steps=3) then deepfool)"
     assert spec.blocks[0].attacks[0].samples == 9
-    again = parse_document(dump_document(spec), "again")
+    again = parse_document(spec.document, "again")
     assert attack_of(again).id == attack.id
 
 

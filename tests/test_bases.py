@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from grid.expand import asked_cells, cells, needed_cells
-from grid.spec import load_spec
-from tasks.bases import base_of, trained_as
+from grid.plan.expand import asked_cells, cells, needed_cells
+from grid.spec.read import load_spec
+from tasks.needs import base_of, trained_as
 
 
 def spec_of(tmp_path: Path, block: str):

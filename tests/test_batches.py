@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from trainings import CPU, NATURAL, cell, load
 
-from tasks.batches import Data, Epochs
 from tasks.model import Classifier, build_model, make
-from tasks.objective import Defense, mean_loss
-from tasks.training import accuracy, standard
+from tasks.training.batches import Data, Epochs
+from tasks.training.objective import Defense, mean_loss
+from tasks.training.train import accuracy, standard
 from tasks.types import Mix, Split, TaskError
 
 

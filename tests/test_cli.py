@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from grids import call, launch, rows, write_spec
 
-from grid import files
 from grid.cli import main
+from grid.store import files
 from tasks.schema import FORMAT
 
 ROOT = Path(__file__).parent.parent

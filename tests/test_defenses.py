@@ -7,8 +7,8 @@ from torch import nn
 from tasks.heads.softmax import softmax
 from tasks.heads.softrmax import softrmax
 from tasks.model import Classifier
-from tasks.objective import Defense, combine, objective
 from tasks.registry import load, names
+from tasks.training.objective import Defense, combine, objective
 from tasks.types import TaskError
 
 SMOOTHED = {"name": "label_smoothing", "version": 1, "parameters": {"smoothing": 0.1}}

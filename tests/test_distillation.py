@@ -7,8 +7,8 @@ from defended import cell, real_images, toy, trained
 from tasks.defenses.distillation import distillation
 from tasks.heads.softrmax import softrmax
 from tasks.metrics import frozen
-from tasks.objective import Defense, combine, objective
 from tasks.registry import describe
+from tasks.training.objective import Defense, combine, objective
 
 IMAGES = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 LABELS = torch.tensor([0, 2, 1, 1, 0])

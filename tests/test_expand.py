@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from grid.expand import cells, expand
-from grid.labels import axes
-from grid.spec import GridSpec, load_spec
+from grid.plan.expand import cells, expand
+from grid.plan.labels import axes
+from grid.spec.read import GridSpec, load_spec
 from tasks.config import Component
 
 QUICKSTART = Path(__file__).parent.parent / "specs/quickstart.yaml"

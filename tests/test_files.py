@@ -7,7 +7,7 @@ import pytest
 from pyarrow import fs
 
 from grid.errors import StoreError
-from grid.files import Files
+from grid.store.files import Files
 
 
 @pytest.fixture(params=["local", "bucket"])

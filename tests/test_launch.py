@@ -6,8 +6,8 @@ import grid_components
 import pytest
 from grids import SLOW, call, command, launch, rows, write_spec
 
-from grid import files
-from grid.store import Store
+from grid.store import files
+from grid.store.store import Store
 
 
 class Killed(BaseException):

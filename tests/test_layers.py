@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from grid.errors import SpecError
-from grid.spec import load_spec
+from grid.spec.read import load_spec
 
 BASE = """\
 name: base

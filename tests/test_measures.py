@@ -9,7 +9,7 @@ from grids import call
 from probe_stores import answer, measured, probed_row, store_of, together
 from test_query import wanted_row
 
-from grid.spec import TABLES
+from grid.questions import TABLES
 
 Z = 1.959964
 

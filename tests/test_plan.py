@@ -1,5 +1,5 @@
-from grid.expand import Wanted
-from grid.plan import make_plan
+from grid.plan.expand import Wanted
+from grid.plan.plan import make_plan
 from grid.ranges import Range
 from tasks.config import Attack, Budget, Case, Cell, Component
 

@@ -10,7 +10,7 @@ from scipy import stats
 from test_measures import wilson
 from test_query import wanted_row
 
-from grid.query import Contents, connect, run_sql
+from grid.results.query import Contents, connect, run_sql
 
 
 def columns(store, name, label):

@@ -3,9 +3,10 @@ import sys
 
 from test_plan import ONE, WEAK, plan
 
-from grid.attempt import Task
-from grid.progress import Costs, Progress, cost_key, duration, work_left
+from grid.plan.costs import Costs, cost_key, work_left
 from grid.ranges import Range
+from grid.run.progress import Progress, duration
+from grid.work.attempt import Task
 
 
 class Terminal(io.StringIO):

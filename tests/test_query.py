@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from grid.errors import StoreError, UsageError
-from grid.query import (
+from grid.results.query import (
     CELLS,
     FAILURES,
     RUNS,

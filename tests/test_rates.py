@@ -6,10 +6,10 @@ import pytest
 import torch
 from trainings import NATURAL, cell, load, turning
 
-from tasks.checkpoint import Memory
 from tasks.model import build_model, make
-from tasks.rates import factor_at, watch_loss
-from tasks.training import standard
+from tasks.training.checkpoint import Memory
+from tasks.training.schedule import factor_at, watch_loss
+from tasks.training.train import standard
 from tasks.types import TaskError
 
 

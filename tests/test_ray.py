@@ -13,10 +13,10 @@ import pytest
 from grids import SLOW, call, command, environment, launch, rows, write_spec
 from ray.cluster_utils import Cluster
 
-from grid import ray_executor
 from grid.errors import ClusterError
-from grid.executor import WorkerLostError
-from grid.store import Store
+from grid.run import ray_executor
+from grid.run.executor import WorkerLostError
+from grid.store.store import Store
 
 pytestmark = [
     pytest.mark.slow,

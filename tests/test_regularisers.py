@@ -10,8 +10,8 @@ from tasks.defenses.orthogonality import orthogonality
 from tasks.heads.softmax import softmax
 from tasks.heads.softrmax import softrmax
 from tasks.model import Classifier, build_model, make
-from tasks.objective import Defense, objective
-from tasks.training import standard
+from tasks.training.objective import Defense, objective
+from tasks.training.train import standard
 
 IMAGES = torch.rand(5, 2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 LABELS = torch.tensor([0, 2, 1, 1, 0])

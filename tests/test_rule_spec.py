@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from grid.errors import SpecError
-from grid.expand import cells, expand, published_cases
-from grid.spec import GridSpec, load_spec
+from grid.plan.expand import cells, expand, published_cases
+from grid.spec.read import GridSpec, load_spec
 
 GRID = """\
 name: a

@@ -8,12 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 from test_plan import ONE, OTHER, STRONG, TWO, WEAK, plan
 
-from grid.attempt import Done, Failed, Settings
 from grid.errors import StoreError
-from grid.executor import WorkerLostError
-from grid.progress import Costs, Progress
-from grid.run import MAX_LOST, Run
-from grid.store import Store
+from grid.plan.costs import Costs
+from grid.run.executor import WorkerLostError
+from grid.run.loop import MAX_LOST, Run
+from grid.run.progress import Progress
+from grid.store.store import Store
+from grid.work.attempt import Done, Failed, Settings
 
 
 class AtOnce:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from grid.nodes import Report, plain
-from grid.schema_json import spec_schema
-from grid.spec import BLOCK_KEYS
-from grid.yaml_lines import parse
+from grid.spec.json_schema import spec_schema
+from grid.spec.nodes import Report, plain
+from grid.spec.read import BLOCK_KEYS
+from grid.spec.strict_yaml import parse
 from tasks import registry
 
 jsonschema = pytest.importorskip("jsonschema")

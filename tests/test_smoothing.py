@@ -12,9 +12,9 @@ from tasks.counted import CountedModel
 from tasks.defenses.label_smoothing import label_smoothing
 from tasks.defenses.randomised_smoothing import randomised_smoothing
 from tasks.noise import Noise, drawing, is_stochastic
-from tasks.objective import objective
 from tasks.registry import describe
 from tasks.streams import Streams
+from tasks.training.objective import objective
 
 IMAGES = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 LABELS = torch.tensor([0, 2, 1, 1, 0])

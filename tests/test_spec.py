@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grid.errors import Problem, SpecError
-from grid.expand import expand
-from grid.spec import GridSpec, dump_document, load_spec, parse_document
+from grid.plan.expand import expand
+from grid.spec.read import GridSpec, load_spec, parse_document
 
 BLOCK = "{dataset: 'spec_components:fifty', architecture: 'spec_components:net'}"
 
@@ -263,21 +263,21 @@ def test_a_document_is_complete_in_itself_and_reads_back_the_same(tmp_path):
         profiles: {tiny: {samples.count: 2}}
     """
     spec = spec_of(tmp_path, rest, profile="tiny", overrides=["cells.*.variant='on'"])
-    again = parse_document(dump_document(spec), "store")
+    again = parse_document(spec.document, "store")
     assert again == spec
     assert (again.samples.count, again.blocks[0].variant, again.published[0].note) == (2, "on", "a: b, 'c'")
     labels = [wanted.attack.eps_label for wanted in again.blocks[0].attacks]
     assert labels == ["8/255", "1e-3", "0.10"]
     assert [w.case.id for w in expand(again)] == [w.case.id for w in expand(spec)]
-    assert "profiles" not in dump_document(spec)
+    assert "profiles" not in spec.document
     with pytest.raises(SpecError, match="has no place in a merged document"):
-        parse_document(dump_document(spec) + "extends: b.yaml\n", "store")
+        parse_document(spec.document + "extends: b.yaml\n", "store")
 
 
 def test_a_spec_is_checked_without_loading_an_engine(tmp_path):
     path = write(tmp_path, f"name: a\ncells: [{BLOCK}]\nattacks: ['spec_components:walk']\n")
     code = (
-        "import sys, pathlib; from grid.spec import load_spec; from grid.expand import expand;"
+        "import sys, pathlib; from grid.spec.read import load_spec; from grid.plan.expand import expand;"
         f"print(len(list(expand(load_spec(pathlib.Path({str(path)!r}))))));"
         "print([m for m in ('torch', 'ray', 'duckdb', 'pyarrow', 'sklearn', 'numpy') if m in sys.modules])"
     )
@@ -320,4 +320,4 @@ def test_whatever_is_written_is_a_grid_or_a_list_of_problems(tmp_path, place, tr
         spec = spec_of(tmp_path, rest, overrides=[f"{place}={json.dumps(tree)}"])
     except SpecError:
         return
-    assert parse_document(dump_document(spec), "store") == spec
+    assert parse_document(spec.document, "store") == spec

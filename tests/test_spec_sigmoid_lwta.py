@@ -9,8 +9,8 @@ from statistics import NormalDist
 import pytest
 from grids import call
 
-from grid.expand import cells, expand, published_cases
-from grid.spec import load_spec
+from grid.plan.expand import cells, expand, published_cases
+from grid.spec.read import load_spec
 from tasks.config import Case, ProbeCase
 
 ROOT = Path(__file__).parent.parent

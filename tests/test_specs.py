@@ -7,8 +7,8 @@ import pytest
 import yaml
 from grids import call
 
-from grid.expand import cells, expand
-from grid.spec import load_spec
+from grid.plan.expand import cells, expand
+from grid.spec.read import load_spec
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"

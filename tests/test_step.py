@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from trainings import NATURAL, REAL, cell, first, load, same, weights
 
 from tasks.model import Classifier, build_model, make
-from tasks.objective import Defense, mean_loss, objective
-from tasks.step import Step, make_optimizer, set_rate
-from tasks.training import standard
+from tasks.training.objective import Defense, mean_loss, objective
+from tasks.training.step import Step, make_optimizer, set_rate
+from tasks.training.train import standard
 
 
 @pytest.fixture(scope="module")

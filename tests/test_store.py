@@ -6,7 +6,7 @@ import pytest
 
 from grid.errors import ForeignFileError, StoreError, StoreVersionError
 from grid.ranges import Range, cover
-from grid.store import Store
+from grid.store.store import Store
 from tasks.schema import FORMAT, HISTORY, SAMPLES, WANTED
 
 CASE = "0123456789abcdef"

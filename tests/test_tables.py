@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from grid.errors import UsageError
-from grid.tables import FORMATS, render
+from grid.results.tables import FORMATS, render
 
 
 def lines(table, form="text", **words):

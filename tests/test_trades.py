@@ -21,7 +21,7 @@ from adversarial_toys import (
 from tasks.heads.cons import cons
 from tasks.heads.softmax import softmax
 from tasks.heads.softrmax import softrmax
-from tasks.objective import Defense, objective
+from tasks.training.objective import Defense, objective
 
 
 def measured(model, images, labels, eps=EPS, **parameters):

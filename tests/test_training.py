@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from trainings import CPU, NATURAL, REAL, cell, first, load, same, turning, weights
 
-from tasks.batches import Data
 from tasks.config import Component
 from tasks.model import Classifier, build_model, derive_seed, make, seeded
-from tasks.objective import Defense, mean_loss
 from tasks.schema import HISTORY
-from tasks.training import accuracy, evaluate, standard, train
+from tasks.training.batches import Data
+from tasks.training.objective import Defense, mean_loss
+from tasks.training.train import accuracy, evaluate, standard, train
 from tasks.types import ModelError, TaskError
 
 

@@ -10,11 +10,11 @@ from safetensors.torch import save
 from torch import Tensor
 from trainings import CPU, NATURAL, REAL, cell, load, same, weights
 
-from tasks.batches import Data
 from tasks.config import Cell, Component
 from tasks.model import Classifier, build_model, make
-from tasks.objective import Defense, mean_loss
-from tasks.training import accuracy, standard, train
+from tasks.training.batches import Data
+from tasks.training.objective import Defense, mean_loss
+from tasks.training.train import accuracy, standard, train
 from tasks.types import Mix, Split, StateError
 
 OPTIMIZERS = {

@@ -7,8 +7,8 @@ import pytest
 from grids import call, launch, write_spec
 from safetensors.torch import load_file
 
-from grid import training_work
-from grid.trainings import Trainings
+from grid.store.unfinished import Trainings
+from grid.work import training as training_work
 
 TRAINING = {"epochs": 5, "batch_size": 64}
 

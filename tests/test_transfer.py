@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from grids import SLOW, call, launch, rows, write_spec
 
-from grid.store import Store
+from grid.store.store import Store
 
 STAMP = "grid_components:stamp"
 HEADS = ["softmax", "softrmax"]

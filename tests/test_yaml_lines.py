@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from grid.errors import SpecError
-from grid.nodes import Report, plain
-from grid.spec import load_spec
-from grid.yaml_lines import dump, parse
+from grid.spec.nodes import Report, plain
+from grid.spec.read import load_spec
+from grid.spec.strict_yaml import dump, parse
 
 BLOCK = "{dataset: 'spec_components:fifty', architecture: 'spec_components:net'}"
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tasks.config import Cell, Component
 from tasks.model import Classifier, load_split
-from tasks.objective import Defense, mean_loss
+from tasks.training.objective import Defense, mean_loss
 from tasks.types import DataRoot, Split
 
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tasks.attacks.pgd import length_of
 from tasks.metrics import rowwise
 from tasks.model import Classifier
-from tasks.objective import Craft, Defense, mean_loss
+from tasks.training.objective import Craft, Defense, mean_loss
 from tasks.types import Images, Labels, Scores
 
 Norm: TypeAlias = Literal["linf", "l2"]

@@ -2,9 +2,9 @@
 
 from tasks.config import Component
 from tasks.model import make
-from tasks.objective import Defense, combine
 from tasks.parameters import Parts
 from tasks.registry import component
+from tasks.training.objective import Defense, combine
 
 
 @component("defense", version=1)

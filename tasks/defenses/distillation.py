@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from tasks.model import Classifier
-from tasks.objective import Defense, Loss
 from tasks.parameters import Positive
 from tasks.registry import component
+from tasks.training.objective import Defense, Loss
 from tasks.types import Images, Labels, Scores
 
 

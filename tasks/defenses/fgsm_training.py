@@ -2,9 +2,9 @@
 
 from tasks.defenses._crafting import adversarial, fgsm, pgd
 from tasks.model import Classifier
-from tasks.objective import Defense
 from tasks.parameters import Positive, Share
 from tasks.registry import component
+from tasks.training.objective import Defense
 from tasks.types import Images, Labels
 
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from tasks import noise
 from tasks.model import Classifier
-from tasks.objective import Defense
 from tasks.parameters import Positive
 from tasks.registry import component
+from tasks.training.objective import Defense
 from tasks.types import Images, TaskError
 
 _RANDOM = ("translate", "noise", "crop_resize")

@@ -3,9 +3,9 @@
 from torch import Tensor
 
 from tasks.model import Classifier
-from tasks.objective import Defense
 from tasks.parameters import Rate
 from tasks.registry import component
+from tasks.training.objective import Defense
 from tasks.types import Images, Labels, Scores
 
 

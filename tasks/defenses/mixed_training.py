@@ -10,10 +10,10 @@ from tasks.config import Budget
 from tasks.counted import CountedModel
 from tasks.defenses._crafting import evaluating, fgsm, pgd, step_length, uniform
 from tasks.model import Classifier
-from tasks.objective import Craft, Defense
 from tasks.parameters import Count, Positive, Share
 from tasks.registry import component
 from tasks.streams import Streams
+from tasks.training.objective import Craft, Defense
 from tasks.types import Images, Labels, TaskError
 
 

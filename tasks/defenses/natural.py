@@ -1,7 +1,7 @@
 """Training on clean images: no defense."""
 
-from tasks.objective import Defense
 from tasks.registry import component
+from tasks.training.objective import Defense
 
 
 @component("defense", version=1)

@@ -4,9 +4,9 @@ from torch import Tensor
 
 from tasks.defenses._weights import gram_penalty
 from tasks.model import Classifier
-from tasks.objective import Defense
 from tasks.parameters import Positive
 from tasks.registry import component
+from tasks.training.objective import Defense
 from tasks.types import Images, Labels
 
 

@@ -11,9 +11,9 @@ from torch.nn.utils.parametrize import ParametrizationList, register_parametriza
 from tasks import noise
 from tasks.defenses._weights import weighted_layers
 from tasks.model import Classifier
-from tasks.objective import Defense
 from tasks.parameters import Positive
 from tasks.registry import component
+from tasks.training.objective import Defense
 
 
 class WeightNoise(nn.Module):

@@ -4,9 +4,9 @@ from typing import Literal
 
 from tasks.defenses._crafting import adversarial, pgd, step_length
 from tasks.model import Classifier
-from tasks.objective import Defense
 from tasks.parameters import Count, Positive, Share
 from tasks.registry import component
+from tasks.training.objective import Defense
 from tasks.types import Images, Labels
 
 

@@ -6,9 +6,9 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from tasks.defenses._weights import gram_penalty, weighted_layers
 from tasks.model import Classifier
-from tasks.objective import Defense
 from tasks.parameters import Count, NonNegative, Positive
 from tasks.registry import component
+from tasks.training.objective import Defense
 from tasks.types import Images, Labels, ModelError
 
 

@@ -8,9 +8,9 @@ from torch.nn.functional import kl_div
 
 from tasks.defenses._crafting import ascend, evaluating, full, step_length
 from tasks.model import Classifier
-from tasks.objective import Defense, mean_loss
 from tasks.parameters import Count, NonNegative, Positive
 from tasks.registry import component
+from tasks.training.objective import Defense, mean_loss
 from tasks.types import Images, Labels, Scores
 
 _START = 0.001

@@ -10,7 +10,7 @@ from tasks import registry
 from tasks.config import Cell, Component
 from tasks.model import build_model, load_split
 from tasks.streams import sample_order
-from tasks.training import train
+from tasks.training.train import train
 from tasks.types import DataRoot
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "attackgrid"

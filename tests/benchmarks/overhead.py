@@ -39,12 +39,12 @@ attacks: [{{'overhead_toys:sleeping': {{seconds: {{each: {seconds}}}}}}}]
 
 def timed_grid(folder, seconds, shards, shard_size, slots):
     """Seconds from the first shard to the last result (and merged case), seconds of everything, and the store."""
-    from grid import ray_executor
-    from grid.attempt import Settings
-    from grid.launch import launch
-    from grid.progress import Costs
-    from grid.spec import load_spec
-    from grid.store import Store
+    from grid.plan.costs import Costs
+    from grid.run import ray_executor
+    from grid.run.launch import launch
+    from grid.spec.read import load_spec
+    from grid.store.store import Store
+    from grid.work.attempt import Settings
 
     per_case = min(shards, 500)
     cases = -(-shards // per_case)

@@ -1,6 +1,6 @@
 """The training loop beside a plain one, and what of it is not the model: one process, in turn with each other.
 
-Ours is `tasks.training.standard` with the natural defense, Adam and the defaults of everything else. The plain loop is
+Ours is the training `standard` with the natural defense, Adam and the defaults of everything else. The plain loop is
 the usual one: Adam, `CrossEntropyLoss`, the mean loss and the accuracy counted with `item()`. It reads its batches
 from a shuffled `DataLoader`: of images with `ToTensor`, as those of torchvision (without workers and with two: the
 faster counts), and of a `TensorDataset` of floats. Model, first weights, device and batch size are the same.
@@ -27,12 +27,12 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision.transforms import ToTensor
 
-from tasks.batches import Epochs
 from tasks.config import Cell
 from tasks.model import build_model, load_split, make
-from tasks.objective import objective
-from tasks.step import make_optimizer, set_rate
-from tasks.training import standard
+from tasks.training.batches import Epochs
+from tasks.training.objective import objective
+from tasks.training.step import make_optimizer, set_rate
+from tasks.training.train import standard
 from tasks.types import DataRoot, Split
 
 NETWORKS = {

@@ -1,0 +1,1 @@
+"""What a grid asks for, and what of it is missing: frozen data made by pure functions. Knows nothing of YAML or Ray."""

@@ -1,0 +1,1 @@
+"""Questions to a store, in SQL, and their answers as text. Writes nothing."""

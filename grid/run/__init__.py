@@ -1,0 +1,1 @@
+"""From a plan to an outcome: the loop, the executors it may use, and how a person is told."""

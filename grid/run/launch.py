@@ -1,0 +1,234 @@
+"""A launch, from a spec and a store to an outcome: plan, record what is wanted, run, record the run."""
+
+import itertools
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from types import FrameType
+
+import pyarrow as pa
+
+from grid import __version__
+from grid.errors import GridError, StoreError
+from grid.plan.asked import GridSpec
+from grid.plan.costs import Costs
+from grid.plan.expand import asked_cells, cells, expand, needed_cells, needs_preparing, published_cases
+from grid.plan.labels import axes
+from grid.plan.plan import Plan, make_plan
+from grid.ranges import Range
+from grid.run.executor import Executor
+from grid.run.loop import Outcome, Run
+from grid.run.progress import Progress
+from grid.store.store import Store, name_weights
+from grid.work.attempt import Settings
+from tasks.config import Case, Cell, ProbeCase, canonical
+from tasks.needs import base_of
+from tasks.schema import PUBLISHED, WANTED
+
+_ROWS_AT_ONCE = 5_000
+"""Rows of a wanted table that are Python objects at the same time."""
+
+
+def plan_grid(spec: GridSpec, store: Store, shard_size: int, on_broken: Callable[[str, str], None]) -> Plan:
+    """Subtract what the store has from what the spec wants. `on_broken` hears of each file that is no result."""
+    with_shards = store.cases_with_shards()
+
+    @cache
+    def weights(cell: Cell) -> str | None:
+        facts = store.cell_facts(cell.id)
+        return str(facts["weights_sha256"]) if facts else None
+
+    def stored(case: Case | ProbeCase) -> list[Range]:
+        if case.id not in with_shards:
+            return []
+        named = name_weights(*(weights(cell) for cell in (case.cell, case.source) if cell))
+        found = store.inventory(case.id, named)
+        for path, reason in found.broken:
+            on_broken(path, reason)
+        return [file.positions for file in found.whole]
+
+    @cache
+    def is_there(prepared_id: str, cell: Cell) -> bool:
+        found = weights(cell)
+        return found is not None and store.prepared_facts(prepared_id, found) is not None
+
+    return make_plan(
+        expand(spec),
+        cells(spec),
+        stored=stored,
+        trained=lambda cell: weights(cell) is not None,
+        prepared=lambda case: (
+            not (isinstance(case, Case) and needs_preparing(case)) or is_there(case.prepared_id, case.seen)
+        ),
+        shard_size=shard_size,
+        base=lambda cell: found.cell if (found := base_of(cell)) else None,
+    )
+
+
+def launch(
+    spec: GridSpec,
+    store: Store,
+    open_executor: Callable[[], Executor],
+    settings: Settings,
+    shard_size: int,
+    costs: Costs,
+    *,
+    quiet: bool = False,
+) -> tuple[Plan, Outcome]:
+    """Do what is missing of a grid. Raises StoreError, ClusterError; a failing task is no error but in the outcome."""
+    store.create()
+
+    def set_aside(path: str, reason: str) -> None:
+        store.files.set_aside(path)
+        sys.stderr.write(f"{store.files.absolute(path)}: {reason}; set aside, its samples are attacked again\n")
+
+    plan = plan_grid(spec, store, shard_size, set_aside)
+    store.save_grid(spec.name, spec.document, _wanted(spec), _published(spec))
+    settings = replace(settings, run_id=settings.run_id or new_run_id())
+    record = _run_record(spec.name, settings.run_id, plan)
+    store.save_run(settings.run_id, record)
+    try:
+        outcome = _execute(plan, store, open_executor, settings, Progress(plan, costs, quiet=quiet), shard_size)
+    except (GridError, KeyboardInterrupt) as error:
+        word = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        with suppress(StoreError):  # a store that refuses this too must not hide why
+            _close_record(store, settings.run_id, {**record, "outcome": word, "error": str(error)})
+        raise
+    counts = {"done": outcome.shards, "failed": outcome.failed, "skipped": outcome.skipped}
+    _close_record(store, settings.run_id, {**record, "outcome": outcome.word, **counts})
+    return plan, outcome
+
+
+def new_run_id() -> str:
+    """Sorts by time: 20260131T120000-1a2b3c4d."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+
+def _execute(
+    plan: Plan,
+    store: Store,
+    open_executor: Callable[[], Executor],
+    settings: Settings,
+    progress: Progress,
+    shard_size: int,
+) -> Outcome:
+    if plan.complete:
+        return Outcome(0, 0, 0, 0, 0, interrupted=False, reasons={})
+    executor = open_executor()
+    run = Run(plan, store, executor, settings, progress, shard_size)
+    with _interruptible(run, progress):
+        try:
+            return run.execute()
+        finally:
+            progress.end()
+            executor.close()
+
+
+@contextmanager
+def _interruptible(run: Run, progress: Progress) -> Iterator[None]:
+    """Ctrl-C once finishes what is running; twice stops at once. A polite kill counts as Ctrl-C."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if run.interrupt:
+            raise KeyboardInterrupt
+        run.interrupt = True
+        progress.say("interrupted: finishing what is running; once more to stop at once")
+
+    previous = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _wanted(spec: GridSpec) -> pa.Table:
+    rows = _wanted_rows(spec)
+    batches = iter(lambda: list(itertools.islice(rows, _ROWS_AT_ONCE)), [])
+    return pa.Table.from_batches((pa.RecordBatch.from_pylist(batch, WANTED) for batch in batches), WANTED)
+
+
+def _wanted_rows(spec: GridSpec) -> Iterator[dict[str, object]]:
+    with_cases = set()
+    for wanted in expand(spec):
+        with_cases.add(wanted.case.cell.id)
+        yield _row(wanted.case, wanted.samples, wanted.variant)
+    yield from (_row(cell, 0, "") for cell in asked_cells(spec) if cell.id not in with_cases)
+    yield from ({**_row(cell, 0, ""), "asked": False} for cell in needed_cells(spec))
+
+
+def _row(thing: Case | ProbeCase | Cell, samples: int, variant: str) -> dict[str, object]:
+    case = None if isinstance(thing, Cell) else thing
+    cell = thing if isinstance(thing, Cell) else thing.cell
+    attack = thing.attack if isinstance(thing, Case) else None
+    probe = thing.probe if isinstance(thing, ProbeCase) else None
+    return {
+        **axes(thing),
+        "asked": True,
+        "cell_id": cell.id,
+        "case_id": case.id if case else None,
+        "prepared_id": thing.prepared_id if isinstance(thing, Case) and needs_preparing(thing) else None,
+        "variant": variant,
+        "samples_wanted": samples,
+        "cell_json": canonical(cell.resolved()),
+        "attack_json": canonical(attack.resolved()) if attack else None,
+        "probe_json": canonical(probe.resolved()) if probe else None,
+    }
+
+
+def _published(spec: GridSpec) -> pa.Table:
+    rows = [
+        {"case_id": w.case.id, "cell_id": w.case.cell.id, "metric": p.metric, "value": p.value}
+        | {"source": p.source, "note": p.note}
+        for p, w in published_cases(spec)
+    ]
+    return pa.Table.from_pylist(rows, schema=PUBLISHED)
+
+
+def _run_record(grid: str, run_id: str, plan: Plan) -> dict[str, object]:
+    commit, dirty = _git()
+    return {
+        "run_id": run_id,
+        "grid": grid,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished": None,
+        "outcome": "running",
+        "done": 0,
+        "failed": 0,
+        "skipped": 0,
+        "commit": commit,
+        "dirty": dirty,
+        "versions": canonical({"attackgrid": __version__, "python": platform.python_version()}),
+        "host": socket.gethostname(),
+        "command": " ".join(sys.argv),
+        "plan": {key: value for key, value in asdict(replace(plan, work=[])).items() if key != "work"},
+    }
+
+
+def _close_record(store: Store, run_id: str, record: dict[str, object]) -> None:
+    store.save_run(run_id, {**record, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
+
+
+def _git() -> tuple[str | None, bool | None]:
+    """Commit of the attackgrid that runs, and whether its files differ from it; None if it is not a checkout."""
+    here = Path(__file__).parents[2]
+    if not (here / ".git").exists():
+        return None, None
+    ask = ["git", "-C", os.fspath(here)]
+    try:
+        commit = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)  # noqa: S603 - fixed words
+        status = subprocess.run([*ask, "status", "--porcelain"], capture_output=True, text=True, check=True, timeout=10)  # noqa: S603 - fixed words
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+    return commit.stdout.strip(), bool(status.stdout.strip())

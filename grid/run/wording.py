@@ -1,0 +1,61 @@
+"""What plans and outcomes are called: as facts for programs, as text for people. Pure."""
+
+from typing import Any
+
+from grid.plan.costs import Costs, work_left
+from grid.plan.plan import Plan
+from grid.run.loop import Outcome
+from grid.run.progress import duration
+
+PLAN_COUNTS = (
+    *("cells", "cases", "cells_to_train", "attacks_to_prepare"),
+    *("samples_wanted", "samples_stored", "shards_to_run"),
+)
+
+
+def plan_facts(name: str, plan: Plan, costs: Costs) -> dict[str, Any]:
+    """What `plan --json` prints. The expected time is that of one worker, from the history of the same components."""
+    seconds, all_known = costs.expect(work_left(plan))
+    return {
+        "name": name,
+        **{count: getattr(plan, count) for count in PLAN_COUNTS},
+        "expected_worker_seconds": round(seconds, 1) if seconds else None,
+        "expectation_is_complete": all_known,
+    }
+
+
+def plan_text(facts: dict[str, Any]) -> str:
+    """What `plan` prints."""
+    lines = [f"{facts['name']}: {facts['cells']} cells, {facts['cases']} cases"]
+    shown = [count for count in PLAN_COUNTS[2:] if count != "attacks_to_prepare" or facts[count]]
+    lines += [f"  {count.replace('_', ' '):<18} {facts[count]}" for count in shown]
+    if not facts["cells_to_train"] and not facts["shards_to_run"]:
+        lines.append("  nothing is missing")
+    elif facts["expected_worker_seconds"]:
+        least = "" if facts["expectation_is_complete"] else "at least "
+        time = duration(facts["expected_worker_seconds"])
+        lines.append(f"  expected time      {least}{time} on one worker, from this store's history")
+    return "\n".join(lines)
+
+
+def outcome_facts(name: str, location: str, plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    """What `launch --json` prints."""
+    done = ("cells", "shards", "samples", "failed", "skipped", "interrupted")
+    return {
+        "name": name,
+        "store": location,
+        "outcome": outcome.word,
+        **{fact: getattr(outcome, fact) for fact in done},
+        "plan": {count: getattr(plan, count) for count in PLAN_COUNTS},
+    }
+
+
+def outcome_text(name: str, location: str, plan: Plan, outcome: Outcome) -> str:
+    """The last lines of a launch: each reason of failures once, then how much is done, failed, skipped."""
+    lines = [f"failed {times} time{'s' if times != 1 else ''}: {reason}" for reason, times in outcome.reasons.items()]
+    done = "nothing was missing" if plan.complete else f"done {outcome.cells} cells, {outcome.shards} shards"
+    lines.append(
+        f"{name}: {outcome.word}: {done}, {outcome.samples} samples; failed {outcome.failed}; skipped "
+        f"{outcome.skipped}. See: attackgrid table {location}"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,257 @@
+"""YAML -> GridSpec: the only place that judges what a user wrote.
+
+Every problem of a spec is found in one go, each with its line. Knows nothing of torch, stores or Ray: components are
+judged by their signatures, read from source.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from grid.plan.asked import Block, GridSpec, Published, Rule, Samples, WantedAttack, WantedProbe
+from grid.plan.expand import cells, split_size, unused_rules
+from grid.questions import TABLES
+from grid.spec.attacks import attacks
+from grid.spec.components import alternatives, components, mapping, trainings
+from grid.spec.layers import layered
+from grid.spec.nodes import Node, Report, plain, unknown
+from grid.spec.probes import probes
+from grid.spec.rules import inline_published, read_published, read_rule
+from grid.spec.strict_yaml import dump, parse
+from grid.values import accept
+from tasks.config import CELL_PARTS, Component
+from tasks.parameters import Count, CountOrZero
+
+__all__ = [
+    "Block",
+    "GridSpec",
+    "Published",
+    "Rule",
+    "Samples",
+    "WantedAttack",
+    "load_spec",
+    "parse_document",
+]
+
+KEYS = (
+    "name",
+    "extends",
+    "samples",
+    "seeds",
+    "cells",
+    "attacks",
+    "probes",
+    "exclude",
+    "tables",
+    "published",
+    "profiles",
+)
+"""The top-level keys of a spec."""
+BLOCK_KEYS = (*CELL_PARTS, "seeds", "attacks", "probes", "variant")
+"""The keys of a block."""
+CELL_DEFAULTS = {"activation": "relu", "head": "softmax", "defense": "natural"}
+"""The components a block has where it names none."""
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+"""What the name of a grid looks like: it becomes a folder of the store."""
+
+
+def load_spec(path: Path, *, profile: str | None = None, overrides: Sequence[str] = ()) -> GridSpec:
+    """Read a spec with what it extends, one of its profiles and `path=value` overrides on top.
+
+    Raises SpecError with every problem. A profile or an override may leave exclusions and published values without a
+    case: these are then dropped.
+    """
+    report = Report(str(path))
+    root = layered(path, profile, overrides, report)
+    if root is not None and isinstance(root.value, dict) and "published" in root.value:
+        listed = inline_published(root.value["published"], path, report)
+        root = replace(root, value={**root.value, "published": listed})
+    return _judge(root, report, drop_unused=profile is not None or bool(overrides))
+
+
+def parse_document(text: str, origin: str) -> GridSpec:
+    """Read a spec from its own `document`: one text that needs no other file. Raises SpecError."""
+    report = Report(origin)
+    return _judge(parse(text, origin, report), report, drop_unused=False)
+
+
+def _judge(root: Node | None, report: Report, *, drop_unused: bool) -> GridSpec:
+    if root is None or not isinstance(root.value, dict):
+        if root is not None:  # one without a tree has been reported by whoever read it
+            report.add(root, "", "must be a map of " + ", ".join(KEYS))
+        report.finish()
+        raise AssertionError  # finish has raised
+    spec = _read(root, report)
+    if not report.problems:  # a rule may select nothing only because what it names is in error
+        spec, root = _check_rules(spec, root, report, drop_unused=drop_unused)
+    report.finish()
+    return replace(spec, document=dump(root))
+
+
+def _read(root: Node, report: Report) -> GridSpec:
+    children = mapping(root, "", report)
+    _check_keys(children, "", KEYS, report)
+    for key in {"extends", "profiles"} & children.keys():
+        report.add(children[key], key, "has no place in a merged document, which is complete in itself")
+    samples = _samples(children.get("samples", Node({})), report)
+    seeds = _seeds(children.get("seeds", Node([Node(0)])), "seeds", report)
+    shared = attacks(children["attacks"], "attacks", report) if "attacks" in children else ()
+    measured = probes(children["probes"], "probes", report) if "probes" in children else ()
+    blocks = [
+        _block(node, key, seeds, shared, measured, report)
+        for node, key in _listed(children.get("cells", Node(None, root.line, root.origin)), "cells", report)
+    ]
+    spec = GridSpec(
+        name=_name(children.get("name", root), report),
+        samples=samples,
+        blocks=tuple(blocks),
+        exclude=tuple(read_rule(*item, report) for item in _optional(children, "exclude", report)),
+        tables=_tables(_optional(children, "tables", report), report),
+        published=tuple(read_published(*item, report) for item in _optional(children, "published", report)),
+    )
+    _check_sizes(spec, root, report)
+    return spec
+
+
+def _name(node: Node, report: Report) -> str:
+    if not isinstance(node.value, str) or not NAME.fullmatch(node.value):
+        report.add(node, "name", "must be there: letters, digits, '.', '_' and '-', the first no '.'")
+    return str(node.value)
+
+
+def _samples(node: Node, report: Report) -> Samples:
+    children = mapping(node, "samples", report)
+    _check_keys(children, "samples.", ("count", "order"), report)
+    count = _value(Literal["all"] | Count, children.get("count", Node("all")), "samples.count", report)
+    order = _value(Literal["shuffled", "natural"], children.get("order", Node("shuffled")), "samples.order", report)
+    return Samples(None if count == "all" else count, order or "shuffled")
+
+
+def _seeds(node: Node, key: str, report: Report) -> tuple[int, ...]:
+    values = [_value(CountOrZero, item, place, report) for item, place in _listed(node, key, report)]
+    return tuple(dict.fromkeys(value for value in values if value is not None))
+
+
+def _block(
+    node: Node,
+    key: str,
+    seeds: tuple[int, ...],
+    shared: tuple[WantedAttack, ...],
+    measured: tuple[WantedProbe, ...],
+    report: Report,
+) -> Block:
+    children = mapping(node, key, report)
+    _check_keys(children, f"{key}.", BLOCK_KEYS, report)
+    axes = {kind: _axis(kind, node, children, key, report) for kind in CELL_PARTS}
+    variant = children.get("variant", Node(""))
+    own, looked_at = children.get("attacks"), children.get("probes")
+    return Block(
+        variant=str(_value(str, variant, f"{key}.variant", report)),
+        datasets=axes["dataset"],
+        architectures=axes["architecture"],
+        activations=axes["activation"],
+        heads=axes["head"],
+        defenses=axes["defense"],
+        trainings=axes["training"],
+        seeds=_seeds(children["seeds"], f"{key}.seeds", report) if "seeds" in children else seeds,
+        attacks=attacks(own, f"{key}.attacks", report) if own else shared,
+        probes=probes(looked_at, f"{key}.probes", report) if looked_at else measured,
+    )
+
+
+def _axis(kind: str, block: Node, children: dict[str, Node], key: str, report: Report) -> tuple[Component, ...]:
+    place = f"{key}.{kind}"
+    node = children.get(kind, Node(CELL_DEFAULTS.get(kind), block.line, block.origin))
+    if node.value == []:
+        report.add(node, place, "is an empty list")
+    elif kind == "training":
+        return trainings(node, place, report)
+    elif kind not in children and kind not in CELL_DEFAULTS:
+        report.add(node, place, f"a block needs its {kind}")
+    else:
+        return components(kind, node, place, report)
+    return ()
+
+
+def _tables(items: list[tuple[Node, str]], report: Report) -> tuple[str, ...]:
+    for node, key in items:
+        if node.value not in TABLES:
+            report.add(node, key, unknown("table", str(plain(node)), TABLES))
+    return tuple(dict.fromkeys(str(node.value) for node, _ in items)) or TABLES[:1]
+
+
+def _check_sizes(spec: GridSpec, root: Node, report: Report) -> None:
+    asks_all = spec.samples.count is None
+    for dataset in (dataset for block in spec.blocks for dataset in block.datasets):
+        if asks_all and split_size(dataset) is None:
+            message = f"dataset {dataset.name!r} does not declare how many samples it has: give a count"
+            report.add(root, "samples.count", message)
+
+
+def _check_rules(spec: GridSpec, root: Node, report: Report, *, drop_unused: bool) -> tuple[GridSpec, Node]:
+    """Report the rules that select nothing (or drop them), and a grid that is empty."""
+    exclude, published = unused_rules(spec)
+    if drop_unused:
+        spec, root = _without(spec, root, {"exclude": set(exclude), "published": set(published)})
+    else:
+        rules = {f"exclude.{i}": spec.exclude[i] for i in exclude}
+        rules |= {f"published.{i}": spec.published[i].rule for i in published}
+        nodes = {key: node for parent, child in root.items() for key, node in child.items(parent)}
+        for key, rule in rules.items():
+            report.add(nodes[key], key, "matches no case" + _why(spec, rule))
+    if next(cells(spec), None) is None:
+        report.add(root, "exclude", "the grid is empty: every case is excluded")
+    return spec, root
+
+
+def _why(spec: GridSpec, rule: Rule) -> str:
+    """The axes of a rule of which already no case has the value."""
+    alone = tuple(Rule({axis: values}) for axis, values in rule.allowed.items())
+    never, _ = unused_rules(replace(spec, exclude=alone, published=()))
+    return "".join(f"; none has {axis} {values[-1]!r}" for i in never for axis, values in alone[i].allowed.items())
+
+
+def _without(spec: GridSpec, root: Node, unused: dict[str, set[int]]) -> tuple[GridSpec, Node]:
+    """The spec without the rules that select nothing, in its document too."""
+    children = mapping(root, "", Report(""))
+    left: dict[str, list[int]] = {}
+    for key, numbers in unused.items():
+        items = [node for node, _ in alternatives(children.get(key, Node([])), key)]
+        left[key] = [number for number in range(len(items)) if number not in numbers]
+        if key in children:
+            listed = replace(children[key], value=[items[number] for number in left[key]])
+            children = {**children, key: listed}
+    kept = replace(
+        spec,
+        exclude=tuple(spec.exclude[number] for number in left["exclude"]),
+        published=tuple(spec.published[number] for number in left["published"]),
+    )
+    return kept, replace(root, value=children)
+
+
+def _check_keys(children: dict[str, Node], prefix: str, known: Sequence[str], report: Report) -> None:
+    for key, node in children.items():
+        if key not in known:
+            report.add(node, prefix + key, unknown("key", key, known))
+
+
+def _listed(node: Node, key: str, report: Report) -> list[tuple[Node, str]]:
+    if not isinstance(node.value, list) or not node.value:
+        report.add(node, key, "must be a list with at least one entry")
+        return []
+    return alternatives(node, key)
+
+
+def _optional(children: dict[str, Node], key: str, report: Report) -> list[tuple[Node, str]]:
+    return _listed(children[key], key, report) if key in children and children[key].value != [] else []
+
+
+def _value(kind: Any, node: Node, key: str, report: Report) -> Any:  # noqa: ANN401 - a typing object, and its value
+    try:
+        return accept(kind, plain(node))
+    except ValueError as error:
+        report.add(node, key, str(error))
+        return None

@@ -1,0 +1,155 @@
+"""The rules a spec writes: exclusions, and published values as a list of maps or as a CSV file beside the spec.
+
+A CSV file has one column per axis, and metric, value, source, note; an empty cell is no constraint. Knows nothing of
+which cases there are.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from grid.plan.asked import Published, Rule
+from grid.plan.rule_index import AXES, PARAMETER_KINDS, SOURCE_AXES
+from grid.questions import METRICS, is_rate
+from grid.spec.components import mapping
+from grid.spec.layers import OVERRIDE, read_text
+from grid.spec.nodes import Node, Report, moved, plain, unknown
+from grid.spec.strict_yaml import parse, read_scalar
+from grid.values import accept, fractions
+from tasks.config import Json
+
+PUBLISHED_KEYS = ("metric", "value", "source", "note")
+"""What a published value has beside the axes that select its cases."""
+
+
+def read_rule(node: Node, key: str, report: Report) -> Rule:
+    """The rule a map writes. An axis or value in error is reported and selects nothing."""
+    children = mapping(node, key, report)
+    if not children:
+        report.add(node, key, f"names no axis. Known: {', '.join(AXES)}, and parameters such as attack.steps")
+    return _rule(children, key, report)
+
+
+def read_published(node: Node, key: str, report: Report) -> Published:
+    """One published value: its rule, and what it says."""
+    children = mapping(node, key, report)
+    rule = _rule({k: v for k, v in children.items() if k not in PUBLISHED_KEYS}, key, report)
+    metric = _metric(node, children, key, report)
+    value = _value(node, children, metric, key, report)
+    source, note = (_text(children.get(name), f"{key}.{name}", report) for name in ("source", "note"))
+    if not source:
+        report.add(children.get("source", node), f"{key}.source", "must say where the value stands")
+    return Published(rule, metric, value, source, note)
+
+
+def inline_published(node: Node, main: Path, report: Report) -> Node:
+    """The list of maps that `published` gives, read from a CSV file where it is a path."""
+    if isinstance(node.value, list):
+        return node
+    if not isinstance(node.value, str):
+        report.add(node, "published", "must be the path of a CSV file, or a list of maps")
+        return Node([])
+    folder = main.parent if node.origin.startswith(OVERRIDE) else Path(node.origin).parent
+    path = folder / node.value
+    text = read_text(path, node, "published", report)
+    rows: list[Node] = []
+    try:
+        rows += _csv_rows(text or "", str(path), report)
+    except csv.Error as error:
+        report.add(Node(None, 0, str(path)), "published", f"is no CSV: {error}")
+    return Node(rows, node.line, node.origin)
+
+
+def _rule(children: dict[str, Node], key: str, report: Report) -> Rule:
+    allowed: dict[str, tuple[Json, ...]] = {}
+    for axis, node in children.items():
+        place = f"{key}.{axis}"
+        if axis in AXES:
+            allowed[axis] = _axis_values(axis, node, place, report)
+        elif axis in SOURCE_AXES or (axis.partition(".")[0] in PARAMETER_KINDS and "." in axis):
+            value = fractions(plain(node))
+            allowed[axis] = (*value, value) if isinstance(value, list) else (value,)
+        else:
+            report.add(node, place, unknown("axis", axis, [*AXES, *SOURCE_AXES, *(f"{k}.…" for k in PARAMETER_KINDS)]))
+    return Rule(allowed)
+
+
+def _axis_values(axis: str, node: Node, key: str, report: Report) -> tuple[Json, ...]:
+    found = []
+    for item in node.value if isinstance(node.value, list) else [node]:
+        try:
+            found.append(accept(AXES[axis], plain(item)))
+        except ValueError as error:
+            report.add(item, key, str(error))
+    return tuple(found)
+
+
+def _metric(node: Node, children: dict[str, Node], key: str, report: Report) -> str:
+    child = children.get("metric", node)
+    name = child.value if isinstance(child.value, str) else ""
+    if name not in METRICS:
+        report.add(child, f"{key}.metric", unknown("metric", name, METRICS))
+    return name
+
+
+def _value(node: Node, children: dict[str, Node], metric: str, key: str, report: Report) -> float:
+    child = children.get("value")
+    try:
+        value = accept(float, plain(child) if child else None)
+    except ValueError as error:
+        report.add(child or node, f"{key}.value", str(error))
+        return 0.0
+    assert isinstance(value, float)  # noqa: S101 - what accept promises for float
+    if is_rate(metric) and not 0 <= value <= 1:
+        report.add(child or node, f"{key}.value", f"a rate is a share, 0 to 1, not {value:g}")
+    elif value < 0:
+        report.add(child or node, f"{key}.value", f"a mean of {metric} is never negative, as {value:g} is")
+    return value
+
+
+def _text(node: Node | None, key: str, report: Report) -> str:
+    if node is None or node.value is None:
+        return ""
+    if isinstance(node.value, list | dict):
+        report.add(node, key, "must be text")
+        return ""
+    return node.text or str(node.value)
+
+
+def _csv_rows(text: str, origin: str, report: Report) -> Iterator[Node]:
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = [name.strip() for name in next(reader, [])]
+    _check_header(header, Node(None, 1, origin), report)
+    for row in reader:
+        line = reader.line_num
+        if len(row) not in {0, len(header)}:
+            report.add(Node(None, line, origin), "", f"has {len(row)} cells, the header {len(header)}")
+        elif any(cell.strip() for cell in row):
+            cells = {
+                name: _cell(cell, line, origin, report)
+                for name, cell in zip(header, map(str.strip, row), strict=True)
+                if cell
+            }
+            yield Node(cells, line, origin)
+
+
+def _check_header(header: list[str], top: Node, report: Report) -> None:
+    for name in header:
+        if name not in {*AXES, *SOURCE_AXES, *PUBLISHED_KEYS} and name.partition(".")[0] not in PARAMETER_KINDS:
+            report.add(top, f"column {name}", unknown("column", name, [*AXES, *PUBLISHED_KEYS]))
+        if header.count(name) > 1:
+            report.add(top, f"column {name}", "is there twice")
+
+
+def _cell(text: str, line: int, origin: str, report: Report) -> Node:
+    """A CSV cell is a YAML value: a scalar, or a list in brackets."""
+    if text.startswith("["):
+        found = parse(text, origin, Report(origin))
+        if found is not None:
+            return moved(found, line, origin)
+        report.add(Node(None, line, origin), "", f"{text} is not a list")
+    try:
+        return Node(read_scalar(text), line, origin, text)
+    except ValueError:
+        return Node(text, line, origin, text)

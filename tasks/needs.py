@@ -1,0 +1,78 @@
+"""Which cell has to be trained before another, and what the other takes from it. Pure: knows no models and no files."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+from tasks import registry
+from tasks.config import CELL_PARTS, Cell, Component
+
+
+class Base(NamedTuple):
+    """The cell that is trained before, and what is taken from it.
+
+    "weights": all of them; only how it is evaluated differs, and nothing is trained. "start": the weights to begin
+    with. "teacher": the model that is learned from.
+    """
+
+    cell: Cell
+    role: Literal["weights", "start", "teacher"]
+
+
+def base_of(cell: Cell) -> Base | None:
+    """The base of a cell, if it has one."""
+    trained = trained_as(cell)
+    if trained is not cell:
+        return Base(trained, "weights")
+    if cell.training.parameters.get("natural_epochs"):
+        natural = Component("defense", "natural", registry.describe("defense", "natural").version)
+        epochs = {"epochs": cell.training.parameters["natural_epochs"], "natural_epochs": 0}
+        return Base(replace(cell, defense=natural, training=_with(cell.training, epochs)), "start")
+    teacher = _changed(cell.defense, "base")
+    return None if teacher is cell.defense else Base(replace(cell, defense=teacher), "teacher")
+
+
+def trained_as(cell: Cell) -> Cell:
+    """The cell whose training gives this one its weights: itself, unless it is evaluated otherwise than trained."""
+    changed: dict[str, Any] = {}
+    for kind in CELL_PARTS:
+        own: Component = getattr(cell, kind)
+        usual = _changed(own, "evaluation")
+        if usual is not own:
+            changed[kind] = usual
+    return replace(cell, **changed) if changed else cell
+
+
+def _changed(component: Component, fact: str) -> Component:
+    """A component, or each part of a combination, with the values that a fact gives some of its parameters.
+
+    It is the same object where nothing changes, which a grid of a million cells asks for often.
+    """
+    parts = component.parts
+    wanted = [
+        {
+            name: value
+            for name, value in _values(part.kind, part.name, fact).items()
+            if part.parameters.get(name) != value
+        }
+        for part in parts
+    ]
+    if not any(wanted):
+        return component
+    found = [_with(part, values) for part, values in zip(parts, wanted, strict=True)]
+    if parts == (component,):
+        return found[0]
+    return _with(component, {"parts": [part.resolved() for part in found]})
+
+
+@functools.cache
+def _values(kind: str, name: str, fact: str) -> Mapping[str, Any]:
+    """What a component's "base" says, or the defaults of what its "evaluation" names."""
+    described = registry.describe(kind, name)
+    said = described.facts.get(fact, {})
+    return said if fact == "base" else {each: described.parameters[each].default for each in said}
+
+
+def _with(component: Component, values: Mapping[str, Any]) -> Component:
+    return replace(component, parameters={**component.parameters, **values})
