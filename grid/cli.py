@@ -18,7 +18,7 @@ from grid import __version__
 from grid.errors import GridError, SpecError, UsageError
 
 if TYPE_CHECKING:
-    from grid.spec.read import GridSpec
+    from grid.plan.asked import GridSpec
     from grid.store.store import Store
 
 # ruff: noqa: PLC0415 - each command imports what it needs: --help must not wait for torch, Ray or DuckDB
@@ -93,7 +93,7 @@ def main() -> None:
 @json_option
 def check(spec: Path, profile: str | None, overrides: Sequence[str], as_json: bool) -> None:
     """Validate SPEC and list every problem in it."""
-    from grid.plan.expand import cells, expand
+    from grid.plan.expand import expand
     from grid.spec.read import load_spec
 
     try:
@@ -104,8 +104,11 @@ def check(spec: Path, profile: str | None, overrides: Sequence[str], as_json: bo
             _print_json({"ok": False, "problems": problems})
             sys.exit(error.exit_code)
         raise
-    samples = [wanted.samples for wanted in expand(loaded)]
-    counts = {"cells": sum(1 for _ in cells(loaded)), "cases": len(samples), "samples": sum(samples)}
+    counts = {"cells": 0, "cases": 0, "samples": 0}
+    for wanted in expand(loaded):
+        counts["cells"] += 1
+        counts["cases"] += len(wanted.asks)
+        counts["samples"] += wanted.num_samples
     if as_json:
         _print_json({"ok": True, "name": loaded.name, **counts, "problems": []})
     else:
@@ -121,7 +124,9 @@ def check(spec: Path, profile: str | None, overrides: Sequence[str], as_json: bo
 @json_option
 def plan(spec: Path, store: str, profile: str | None, overrides: Sequence[str], shard_size: int, as_json: bool) -> None:
     """Say what a launch of SPEC would do. Writes nothing."""
-    from grid.run.launch import plan_grid
+    from grid.plan.expand import expand
+    from grid.plan.plan import make_plan
+    from grid.run.launch import stored_in
     from grid.run.options import costs
     from grid.run.wording import plan_facts, plan_text
     from grid.spec.read import load_spec
@@ -130,7 +135,8 @@ def plan(spec: Path, store: str, profile: str | None, overrides: Sequence[str], 
     loaded = load_spec(spec, profile=profile, overrides=overrides)
     opened = Store(store)
     broken = Broken(stays="a launch would set it aside and attack its samples again")
-    facts = plan_facts(loaded.name, plan_grid(loaded, opened, shard_size, broken), costs(opened))
+    found = make_plan(expand(loaded), stored_in(opened, broken), shard_size)
+    facts = plan_facts(loaded.name, found, costs(opened))
     if as_json:
         _print_json(facts)
     else:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -25,7 +25,16 @@ def canonical(value: object) -> str:
 
 def identify(value: object) -> str:
     """The 16-digit id of a JSON value."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+    return _digest(canonical(value))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _joined(parts: Mapping[str, str]) -> str:
+    """The canonical JSON of a map whose values are canonical JSON already."""
+    return "{" + ",".join(f'"{name}":{parts[name]}' for name in sorted(parts)) + "}"
 
 
 @dataclass(frozen=True)
@@ -38,11 +47,16 @@ class Component:
     parameters: Mapping[str, Json] = field(default_factory=dict)
 
     def __hash__(self) -> int:
-        return hash((self.kind, self.name, self.version, canonical(dict(self.parameters))))
+        return hash((self.kind, self.part_of_id))
 
     def resolved(self) -> dict[str, Json]:
         """The part of an id that this component contributes."""
         return {"name": self.name, "version": self.version, "parameters": dict(self.parameters)}
+
+    @cached_property
+    def part_of_id(self) -> str:
+        """The same as canonical JSON, written once: cells by the thousand have it in their ids."""
+        return canonical(self.resolved())
 
     @property
     def parts(self) -> tuple["Component", ...]:
@@ -75,9 +89,14 @@ class Cell:
         return {**{part: getattr(self, part).resolved() for part in CELL_PARTS}, "seed": self.seed}
 
     @cached_property
+    def part_of_id(self) -> str:
+        """As canonical JSON, what the id is made from."""
+        return _joined({**{part: getattr(self, part).part_of_id for part in CELL_PARTS}, "seed": str(self.seed)})
+
+    @cached_property
     def id(self) -> str:
         """16 hex digits."""
-        return identify(self.resolved())
+        return _digest(self.part_of_id)
 
 
 CELL_PARTS = tuple(part.name for part in fields(Cell) if part.name != "seed")
@@ -128,6 +147,7 @@ class Attack:
     then: tuple["Attack", ...] = ()
     eps_label: str = field(default="", compare=False)
     title: str = field(default="", compare=False)
+    kind: ClassVar[Literal["attack"]] = "attack"
 
     @property
     def chain(self) -> tuple["Attack", ...]:
@@ -156,51 +176,10 @@ class Attack:
         """16 hex digits."""
         return identify(self.resolved())
 
-
-@dataclass(frozen=True)
-class Case:
-    """One cell under one attack, its samples taken in `order`: "shuffled" (one fixed shuffle) or "natural".
-
-    In a transfer the attack looks at another cell, `source`, and what it makes is judged on `cell`.
-    """
-
-    cell: Cell
-    attack: Attack
-    order: Literal["shuffled", "natural"] = "shuffled"
-    source: Cell | None = None
-
-    def __hash__(self) -> int:
-        return hash(self.id)
-
-    def resolved(self) -> dict[str, Json]:
-        """Everything that the id stands for, spelt out."""
-        return {
-            "cell": self.cell.resolved(),
-            "attack": self.attack.resolved(),
-            "order": self.order,
-            "source": self.source.resolved() if self.source else None,
-        }
-
     @cached_property
-    def id(self) -> str:
-        """16 hex digits, over the ids of its parts so that a million cases hash in seconds."""
-        source = self.source.id if self.source else None
-        return identify({"cell": self.cell.id, "attack": self.attack.id, "order": self.order, "source": source})
-
-    @property
-    def name(self) -> str:
-        """The attack's."""
-        return self.attack.name
-
-    @property
-    def seen(self) -> Cell:
-        """The cell that the attack looks at."""
-        return self.source or self.cell
-
-    @cached_property
-    def prepared_id(self) -> str:
-        """The id of what the attack's `prepare` step makes, which all cells that it is transferred to share."""
-        return identify({"prepared": self.attack.id, "cell": self.seen.id, "order": self.order})
+    def part_of_id(self) -> str:
+        """As JSON, what an id has of it."""
+        return f'"{self.id}"'
 
 
 @dataclass(frozen=True)
@@ -212,6 +191,7 @@ class Probe:
 
     component: Component
     epochs: Literal["last", "each"] = "last"
+    kind: ClassVar[Literal["probe"]] = "probe"
 
     @property
     def name(self) -> str:
@@ -222,34 +202,86 @@ class Probe:
         """What the id is made from."""
         return {**self.component.resolved(), "epochs": self.epochs}
 
+    @cached_property
+    def part_of_id(self) -> str:
+        """As JSON, what an id has of it."""
+        return canonical(self.resolved())
 
-@dataclass(frozen=True)
-class ProbeCase:
-    """One cell under one probe, its samples taken in `order`, as those of a `Case`.
 
-    Images that the probe perturbs are perturbed for another cell, `source`, if there is one.
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One cell under one attack or probe, its samples taken in `order`: "shuffled" (one fixed shuffle) or "natural".
+
+    In a transfer the attack, or what of a probe perturbs images, looks at another cell, `source`, and what it makes is
+    judged on `cell`.
     """
 
     cell: Cell
-    probe: Probe
+    under: Attack | Probe
     order: Literal["shuffled", "natural"] = "shuffled"
     source: Cell | None = None
+    _id: str = field(default="", init=False, compare=False, repr=False)
 
     def __hash__(self) -> int:
         return hash(self.id)
 
     def resolved(self) -> dict[str, Json]:
         """Everything that the id stands for, spelt out."""
-        source = self.source.resolved() if self.source else None
-        return {"cell": self.cell.resolved(), "probe": self.probe.resolved(), "order": self.order, "source": source}
+        return {
+            "cell": self.cell.resolved(),
+            self.under.kind: self.under.resolved(),
+            "order": self.order,
+            "source": self.source.resolved() if self.source else None,
+        }
 
-    @cached_property
+    @property
     def id(self) -> str:
-        """16 hex digits."""
-        source = self.source.id if self.source else None
-        return identify({"cell": self.cell.id, "probe": self.probe.resolved(), "order": self.order, "source": source})
+        """16 hex digits, over the ids of its parts so that a million cases hash in seconds."""
+        if not self._id:
+            parts = {
+                "cell": f'"{self.cell.id}"',
+                self.under.kind: self.under.part_of_id,
+                "order": f'"{self.order}"',
+                "source": f'"{self.source.id}"' if self.source else "null",
+            }
+            object.__setattr__(self, "_id", _digest(_joined(parts)))
+        return self._id
+
+    @property
+    def attack(self) -> Attack:
+        """The attack that it is under. Raises TypeError if that is a probe."""
+        if isinstance(self.under, Attack):
+            return self.under
+        raise TypeError(f"case {self.id} is under the probe {self.name}, no attack")
+
+    @property
+    def probe(self) -> Probe:
+        """The probe that it is under. Raises TypeError if that is an attack."""
+        if isinstance(self.under, Probe):
+            return self.under
+        raise TypeError(f"case {self.id} is under the attack {self.name}, no probe")
 
     @property
     def name(self) -> str:
-        """The probe's."""
-        return self.probe.name
+        """The attack's or the probe's."""
+        return self.under.name
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether it is measured in every epoch of the cell's training."""
+        return isinstance(self.under, Probe) and self.under.epochs == "each"
+
+    @property
+    def seen(self) -> Cell:
+        """The cell that the attack looks at."""
+        return self.source or self.cell
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells with whose weights its rows are made: its own, and the source of a transfer."""
+        return (self.cell, self.source) if self.source else (self.cell,)
+
+    @property
+    def prepared_id(self) -> str:
+        """The id of what the attack's `prepare` step makes, which all cells that it is transferred to share."""
+        return identify({"prepared": self.attack.id, "cell": self.seen.id, "order": self.order})

@@ -1,4 +1,7 @@
-"""Which cell has to be trained before another, and what the other takes from it. Pure: knows no models and no files."""
+"""What has to be there before a cell is trained or attacked: another cell, or what an attack's prepare step makes.
+
+Pure: knows no models and no files.
+"""
 
 import functools
 from collections.abc import Mapping
@@ -6,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from tasks import registry
-from tasks.config import CELL_PARTS, Cell, Component
+from tasks.config import CELL_PARTS, Attack, Case, Cell, Component
 
 
 class Base(NamedTuple):
@@ -23,14 +26,14 @@ class Base(NamedTuple):
 def base_of(cell: Cell) -> Base | None:
     """The base of a cell, if it has one."""
     trained = trained_as(cell)
-    if trained is not cell:
+    if trained != cell:
         return Base(trained, "weights")
     if cell.training.parameters.get("natural_epochs"):
         natural = Component("defense", "natural", registry.describe("defense", "natural").version)
         epochs = {"epochs": cell.training.parameters["natural_epochs"], "natural_epochs": 0}
         return Base(replace(cell, defense=natural, training=_with(cell.training, epochs)), "start")
     teacher = _changed(cell.defense, "base")
-    return None if teacher is cell.defense else Base(replace(cell, defense=teacher), "teacher")
+    return None if teacher == cell.defense else Base(replace(cell, defense=teacher), "teacher")
 
 
 def trained_as(cell: Cell) -> Cell:
@@ -39,15 +42,26 @@ def trained_as(cell: Cell) -> Cell:
     for kind in CELL_PARTS:
         own: Component = getattr(cell, kind)
         usual = _changed(own, "evaluation")
-        if usual is not own:
+        if usual != own:
             changed[kind] = usual
     return replace(cell, **changed) if changed else cell
 
 
+def is_prepared(case: Case) -> bool:
+    """Whether the case's attack has a prepare step, whose result has to be there before any sample."""
+    return isinstance(case.under, Attack) and _has_prepare_step(case.under.component.name)
+
+
+@functools.cache
+def _has_prepare_step(attack: str) -> bool:
+    return bool(registry.describe("attack", attack).facts.get("prepared"))
+
+
+@functools.lru_cache(maxsize=100_000)
 def _changed(component: Component, fact: str) -> Component:
     """A component, or each part of a combination, with the values that a fact gives some of its parameters.
 
-    It is the same object where nothing changes, which a grid of a million cells asks for often.
+    It is an equal component where nothing changes, which a grid of a million cells asks for often.
     """
     parts = component.parts
     wanted = [

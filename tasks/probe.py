@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tasks import registry
-from tasks.config import Budget, ProbeCase
+from tasks.config import Budget, Case
 from tasks.counted import CountedModel
 from tasks.intact import intact
 from tasks.judge import in_batches
@@ -35,7 +35,7 @@ _BUDGET = Budget("l2", None)
 
 def probe_samples(
     model: Classifier,
-    case: ProbeCase,
+    case: Case,
     images: Images,
     labels: Labels,
     samples: Tensor,
@@ -106,7 +106,7 @@ def _named(probe: str, found: list[Measure], count: int) -> list[Named]:
 
 
 def _rows(
-    case: ProbeCase,
+    case: Case,
     samples: Tensor,
     labels: Tensor,
     named: list[Named],

@@ -1,10 +1,9 @@
 """What a spec may say of an attack beside its parameters: aims, draws, sources, cascades. Toys: spec_components.py."""
 
 import pytest
+from expansions import axes, cases, cells
 from test_spec import attack_of, problems_of, spec_of
 
-from grid.plan.expand import cells, expand
-from grid.plan.labels import axes
 from grid.spec.read import parse_document
 from tasks.config import Budget
 
@@ -12,7 +11,7 @@ AIM = "spec_components:aim"
 
 
 def cases_of(folder, rest):
-    return [wanted.case for wanted in expand(spec_of(folder, rest))]
+    return [wanted.case for wanted in cases(spec_of(folder, rest))]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ def test_draws_count_only_where_the_model_draws(tmp_path):
     assert (still.attack.eot, still.attack.draws) == (1, 1)
     spec = f"{attack}\nexclude: []"
     wavering = spec_of(tmp_path, spec, overrides=["cells.0.defense=spec_components:wavers"])
-    (case,) = [wanted.case for wanted in expand(wavering)]
+    (case,) = [wanted.case for wanted in cases(wavering)]
     assert (case.attack.eot, case.attack.draws) == (7, 5)
     assert "eot=7, draws=5" in axes(case)["attack_label"]
 
@@ -82,14 +81,14 @@ def test_a_stochastic_model_is_averaged_and_voted_on_without_being_asked(tmp_pat
         f"attacks: [{{'{AIM}': {{eps: 1}}}}, {{'spec_components:nudge': {{eps: 1}}}}]",
         overrides=["cells.0.defense=spec_components:wavers"],
     )
-    white, blind = (wanted.case.attack for wanted in expand(spec))
+    white, blind = (wanted.case.attack for wanted in cases(spec))
     assert (white.eot, white.draws) == (10, 10)
     assert (blind.eot, blind.draws) == (1, 10)
 
 
 def test_a_source_is_the_cell_with_other_parts_and_is_trained(tmp_path):
     spec = spec_of(tmp_path, f"attacks: {{'{AIM}': {{eps: 1, source: {{head: [cons, softmax], seed: [0, 4]}}}}}}")
-    found = [wanted.case for wanted in expand(spec)]
+    found = [wanted.case for wanted in cases(spec)]
     assert [(case.source and (case.source.head.name, case.source.seed)) for case in found] == [
         *(("cons", 0), ("cons", 4)),
         *(None, ("softmax", 4)),
@@ -118,10 +117,10 @@ def test_a_cascade_is_one_attack_of_several_members(tmp_path):
     assert [member.budget.beyond for member in attack.chain] == ["error", "failure"]
     assert [member.budget.eps for member in attack.chain] == [8 / 255, 8 / 255]
     assert [member.budget.norm for member in attack.chain] == ["linf", "l2"]
-    (case,) = [wanted.case for wanted in expand(spec)]
+    (case,) = [wanted.case for wanted in cases(spec)]
     assert axes(case)["attack"] == "cascade"
     assert axes(case)["attack_label"] == f"cascade(eps=8/255, {AIM}(steps=3) then deepfool)"
-    assert spec.blocks[0].attacks[0].samples == 9
+    assert spec.blocks[0].asked[0].samples == 9
     again = parse_document(spec.document, "again")
     assert attack_of(again).id == attack.id
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from expansions import asked_cells, cells, needed_cells
 
-from grid.plan.expand import asked_cells, cells, needed_cells
 from grid.spec.read import load_spec
 from tasks.needs import base_of, trained_as
 

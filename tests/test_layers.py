@@ -44,11 +44,11 @@ def load(folder: Path, *overrides: str, profile: str | None = None):
 
 
 def epochs(spec) -> list[list[object]]:
-    return [[training.parameters["epochs"] for training in block.trainings] for block in spec.blocks]
+    return [[training.parameters["epochs"] for training in block.parts["training"]] for block in spec.blocks]
 
 
 def steps(spec) -> list[object]:
-    return [wanted.attack.component.parameters["steps"] for wanted in spec.blocks[0].attacks]
+    return [wanted.under.component.parameters["steps"] for wanted in spec.blocks[0].asked]
 
 
 def test_a_profile_reaches_every_element_maps_lists_and_plain_names(tmp_path):
@@ -64,11 +64,11 @@ def test_set_comes_after_the_profile_and_takes_yaml(tmp_path):
 
 def test_a_path_adds_what_may_be_there_and_replaces_a_whole_component(tmp_path):
     spec = load(tmp_path, "samples.order=natural", "cells.0.head=softmax", "cells.0.variant=mine")
-    assert (spec.samples.order, spec.blocks[0].variant, len(spec.blocks[0].heads)) == ("natural", "mine", 1)
+    assert (spec.samples.order, spec.blocks[0].variant, len(spec.blocks[0].parts["head"])) == ("natural", "mine", 1)
     spec = load(tmp_path, "cells.0.architecture={mlp: {hidden: [3]}}")
-    assert [part.name for part in spec.blocks[0].architectures] == ["mlp"]
+    assert [part.name for part in spec.blocks[0].parts["architecture"]] == ["mlp"]
     spec = load(tmp_path, "cells.*.architecture.spec_components:net={dropout: 1/2}")
-    chosen = [block.architectures[0].parameters for block in spec.blocks]
+    chosen = [block.parts["architecture"][0].parameters for block in spec.blocks]
     assert [(each["hidden"], each["dropout"]) for each in chosen] == [([8, 8], 0.5), ([8], 0.5)]
 
 

@@ -1,5 +1,5 @@
-from grid.plan.expand import Wanted
-from grid.plan.plan import make_plan
+from grid.plan.expand import Ask, WantedCell
+from grid.plan.plan import NOTHING, Stored, make_plan
 from grid.ranges import Range
 from tasks.config import Attack, Budget, Case, Cell, Component
 
@@ -10,23 +10,25 @@ def cell(seed):
 
 
 def case(of, eps):
-    return Case(of, Attack(Component("attack", "toy", 1), Budget("linf", eps)))
+    return Case(of, Attack(Component("attack", "fgsm", 1), Budget("linf", eps)))
 
 
 ONE, TWO = cell(1), cell(2)
 WEAK, STRONG, OTHER = case(ONE, 0.1), case(ONE, 0.3), case(TWO, 0.1)
 
 
+def wanted(*cases, samples):
+    """The stream of a grid with these cases."""
+    cells = dict.fromkeys([ONE, TWO])
+    return [
+        WantedCell(each, "shuffled", [Ask(c.under, samples, "", c.source) for c in cases if c.cell == each], None)
+        for each in cells
+    ]
+
+
 def plan(stored, trained=(), size=100, samples=250, unprepared=()):
-    wanted = [Wanted(c, samples, "") for c in (WEAK, STRONG, OTHER)]
-    return make_plan(
-        wanted,
-        [ONE, TWO],
-        lambda c: stored.get(c.id, []),
-        lambda c: c in trained,
-        lambda c: c.id not in unprepared,
-        size,
-    )
+    there = Stored(lambda c: stored.get(c.id, []), lambda c: c in trained, lambda c: c.id not in unprepared)
+    return make_plan(wanted(WEAK, STRONG, OTHER, samples=samples), there, size)
 
 
 def test_an_empty_store_lacks_every_cell_and_every_sample():
@@ -43,7 +45,7 @@ def test_a_plan_is_what_is_wanted_minus_what_is_stored():
     made = plan({WEAK.id: [Range(0, 250)], STRONG.id: [Range(100, 200)]}, trained=[ONE])
     assert made.samples_stored == 350
     assert [(w.cell, w.train) for w in made.work] == [(ONE, False), (TWO, True)]
-    assert made.work[0].cases[0].missing == [Range(0, 100), Range(200, 250)]
+    assert list(made.work[0].cases[0].missing) == [Range(0, 100), Range(200, 250)]
     assert made.shards_to_run == 2 + 3
 
 
@@ -67,10 +69,16 @@ def test_more_stored_than_wanted_is_complete_and_counts_only_what_is_wanted():
 
 
 def test_cases_that_share_what_is_prepared_ask_for_it_once():
-    transferred = Case(TWO, STRONG.attack, source=ONE)
-    wanted = [Wanted(c, 10, "") for c in (STRONG, transferred, OTHER)]
-    made = make_plan(wanted, [ONE, TWO], lambda _: [], lambda _: True, lambda c: c.attack != STRONG.attack, 10)
+    universal = Attack(Component("attack", "universal", 1), Budget("linf", 0.3))
+    own, transferred = Case(ONE, universal), Case(TWO, universal, source=ONE)
+    made = make_plan(wanted(own, transferred, OTHER, samples=10), NOTHING, 10)
     assert made.attacks_to_prepare == 1
-    assert STRONG.prepared_id == transferred.prepared_id
-    assert STRONG.id != transferred.id
-    assert plan({STRONG.id: [Range(0, 250)]}, unprepared=[STRONG.id]).attacks_to_prepare == 0
+    assert [(c.case.name, c.prepare) for w in made.work for c in w.cases] == [
+        ("universal", True),
+        ("universal", True),
+        ("fgsm", False),
+    ]
+    assert own.prepared_id == transferred.prepared_id
+    assert own.id != transferred.id
+    there = Stored(lambda _: [], lambda _: True, lambda _: True)
+    assert make_plan(wanted(own, transferred, samples=10), there, 10).attacks_to_prepare == 0

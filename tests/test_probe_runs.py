@@ -7,7 +7,7 @@ import pytest
 import torch
 from grids import call, launch, write_spec
 
-from tasks.config import Cell, Component, Probe, ProbeCase
+from tasks.config import Case, Cell, Component, Probe
 from tasks.model import build_model, load_split
 from tasks.probe import probe_samples
 from tasks.types import DataRoot, Measure, ModelError
@@ -160,12 +160,12 @@ def test_a_source_that_a_probe_cannot_have_is_refused(tmp_path, probe, says):
     assert says in found.stderr
 
 
-def a_case() -> tuple[ProbeCase, torch.nn.Module, object]:
+def a_case() -> tuple[Case, torch.nn.Module, object]:
     given = {"dataset": "digits", "architecture": "mlp", "activation": "relu", "head": "softmax", "defense": "natural"}
     parts = {kind: Component(kind, name, 1) for kind, name in given.items()}
     cell = Cell(**parts, training=Component("training", "standard", 2), seed=0)
     split = load_split(cell.dataset, "test", DataRoot("nowhere"))
-    return ProbeCase(cell, Probe(Component("probe", "confidence", 1))), build_model(cell, split).eval(), split
+    return Case(cell, Probe(Component("probe", "confidence", 1))), build_model(cell, split).eval(), split
 
 
 @pytest.mark.parametrize(

@@ -700,5 +700,5 @@ def test_a_shard_that_vanishes_after_connecting_is_a_problem_of_the_store(store)
 
 
 def test_rendering_needs_no_duckdb():
-    code = "import sys, grid.tables; assert 'duckdb' not in sys.modules"
+    code = "import sys, grid.results.tables; assert 'duckdb' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, cwd=Path(__file__).parent.parent)

@@ -4,9 +4,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from expansions import cases, cells, published_cases
 
 from grid.errors import SpecError
-from grid.plan.expand import cells, expand, published_cases
 from grid.spec.read import GridSpec, load_spec
 
 GRID = """\
@@ -35,7 +35,7 @@ def load(folder: Path, rest: str = "", csv: str | None = None) -> GridSpec:
 
 
 def count(folder: Path, *rules: str) -> int:
-    return len(list(expand(load(folder, "exclude:\n" + "".join(f"  - {rule}\n" for rule in rules)))))
+    return len(list(cases(load(folder, "exclude:\n" + "".join(f"  - {rule}\n" for rule in rules)))))
 
 
 @pytest.mark.parametrize(

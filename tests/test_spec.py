@@ -7,11 +7,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from expansions import cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grid.errors import Problem, SpecError
-from grid.plan.expand import expand
 from grid.spec.read import GridSpec, load_spec, parse_document
 
 BLOCK = "{dataset: 'spec_components:fifty', architecture: 'spec_components:net'}"
@@ -35,22 +35,22 @@ def problems_of(folder: Path, rest: str, **how) -> list[Problem]:
 
 
 def attack_of(spec: GridSpec):
-    (wanted,) = spec.blocks[0].attacks
-    return wanted.attack
+    (wanted,) = spec.blocks[0].asked
+    return wanted.under
 
 
 def test_what_is_not_written_has_its_default(tmp_path):
     spec = spec_of(tmp_path, "")
     (block,) = spec.blocks
     assert (spec.samples.count, spec.samples.order, spec.tables) == (None, "shuffled", ("robust_accuracy",))
-    assert [part[0].name for part in (block.activations, block.heads, block.defenses)] == ["relu", "softmax", "natural"]
-    assert (block.seeds, block.attacks, block.variant) == ((0,), (), "")
-    assert block.trainings[0].parameters["epochs"] >= 1
+    assert [block.parts[part][0].name for part in ("activation", "head", "defense")] == ["relu", "softmax", "natural"]
+    assert (block.seeds, block.asked, block.variant) == ((0,), (), "")
+    assert block.parts["training"][0].parameters["epochs"] >= 1
 
 
 def test_defaults_are_filled_in_as_their_type_spells_them(tmp_path):
-    dropout = spec_of(tmp_path, "").blocks[0].architectures[0].parameters["dropout"]
-    assert (repr(dropout), spec_of(tmp_path, "").blocks[0].architectures[0].version) == ("0.0", 3)
+    dropout = spec_of(tmp_path, "").blocks[0].parts["architecture"][0].parameters["dropout"]
+    assert (repr(dropout), spec_of(tmp_path, "").blocks[0].parts["architecture"][0].version) == ("0.0", 3)
 
 
 def test_an_int_and_the_same_float_have_one_id(tmp_path):
@@ -68,8 +68,8 @@ def test_a_fraction_is_a_number_and_keeps_its_label(tmp_path):
 
 def test_the_budget_is_read_from_the_attack_and_the_spec(tmp_path):
     rest = "attacks: [{'spec_components:nudge': {eps: 1, norm: l2, space: standardised, box: false, samples: 7}}]"
-    (wanted,) = spec_of(tmp_path, rest).blocks[0].attacks
-    budget = wanted.attack.budget
+    (wanted,) = spec_of(tmp_path, rest).blocks[0].asked
+    budget = wanted.under.budget
     assert (budget.norm, budget.space, budget.box, budget.beyond, wanted.samples) == (
         "l2",
         "standardised",
@@ -98,7 +98,7 @@ def test_each_varies_parameters_as_a_product_and_a_list_is_a_value(tmp_path):
             """,
         )
     )
-    found = [(c.parameters["hidden"], c.parameters["dropout"]) for c in spec.blocks[0].architectures]
+    found = [(c.parameters["hidden"], c.parameters["dropout"]) for c in spec.blocks[0].parts["architecture"]]
     assert found == [([8], 0.1), ([8], 0.5), ([4, 4], 0.1), ([4, 4], 0.5)]
 
 
@@ -112,7 +112,7 @@ def test_an_axis_lists_components_and_the_same_twice_is_one(tmp_path):
             training: [{epochs: 1}, {epochs: {each: [1, 2]}}]
         """
     (block,) = load_spec(write(tmp_path, text)).blocks
-    assert (len(block.architectures), len(block.heads), len(block.trainings)) == (1, 3, 2)
+    assert (len(block.parts["architecture"]), len(block.parts["head"]), len(block.parts["training"])) == (1, 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -266,9 +266,9 @@ def test_a_document_is_complete_in_itself_and_reads_back_the_same(tmp_path):
     again = parse_document(spec.document, "store")
     assert again == spec
     assert (again.samples.count, again.blocks[0].variant, again.published[0].note) == (2, "on", "a: b, 'c'")
-    labels = [wanted.attack.eps_label for wanted in again.blocks[0].attacks]
+    labels = [wanted.under.eps_label for wanted in again.blocks[0].asked]
     assert labels == ["8/255", "1e-3", "0.10"]
-    assert [w.case.id for w in expand(again)] == [w.case.id for w in expand(spec)]
+    assert [w.case.id for w in cases(again)] == [w.case.id for w in cases(spec)]
     assert "profiles" not in spec.document
     with pytest.raises(SpecError, match="has no place in a merged document"):
         parse_document(spec.document + "extends: b.yaml\n", "store")
@@ -278,7 +278,7 @@ def test_a_spec_is_checked_without_loading_an_engine(tmp_path):
     path = write(tmp_path, f"name: a\ncells: [{BLOCK}]\nattacks: ['spec_components:walk']\n")
     code = (
         "import sys, pathlib; from grid.spec.read import load_spec; from grid.plan.expand import expand;"
-        f"print(len(list(expand(load_spec(pathlib.Path({str(path)!r}))))));"
+        f"print(sum(len(list(wanted.cases())) for wanted in expand(load_spec(pathlib.Path({str(path)!r})))));"
         "print([m for m in ('torch', 'ray', 'duckdb', 'pyarrow', 'sklearn', 'numpy') if m in sys.modules])"
     )
     here = Path(__file__).parent

@@ -6,11 +6,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from expansions import cases, cells, published_cases
 from grids import call
 
-from grid.plan.expand import cells, expand, published_cases
 from grid.spec.read import load_spec
-from tasks.config import ProbeCase
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -74,8 +73,8 @@ def test_no_published_value_is_about_examples_made_on_another_network():
 def test_the_figures_have_every_cap_layer_and_changed_cap():
     probed = Counter(
         (wanted.case.probe.name, wanted.case.probe.component.parameters.get("variant"))
-        for wanted in expand(spec())
-        if isinstance(wanted.case, ProbeCase)
+        for wanted in cases(spec())
+        if wanted.case.under.kind == "probe"
     )
     assert probed == {
         # The capped ones a second time, with images made on the network without caps.
@@ -96,7 +95,7 @@ def test_a_sweep_of_balancers_trains_every_network_with_each():
 
 
 def test_the_published_and_the_corrected_procedure_share_no_case():
-    assert {wanted.variant for wanted in expand(spec())} == {"published", "corrected"}
+    assert {wanted.variant for wanted in cases(spec())} == {"published", "corrected"}
 
 
 @pytest.mark.parametrize(("profile", "source"), [("table_4_2", "Table 4.2"), ("table_4_3", "Table 4.3")])
@@ -112,9 +111,9 @@ def test_a_profile_of_one_table_measures_its_values_on_all_test_images(profile, 
 def test_the_smoke_profile_has_every_component_of_the_study():
     parts = [set(), set()]
     for found_parts, profile in zip(parts, (None, "smoke"), strict=True):
-        for wanted in expand(load_spec(SPEC, profile=profile)):
+        for wanted in cases(load_spec(SPEC, profile=profile)):
             case = wanted.case
-            asked = case.probe.name if isinstance(case, ProbeCase) else case.attack.name
+            asked = case.name
             found_parts |= {asked, case.cell.activation.name, case.cell.defense.name}
     assert parts[0] == parts[1] > {"drelu", "trades", "fgsm_training", "square", "sensitivity_map"}
 

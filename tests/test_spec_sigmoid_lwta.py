@@ -7,11 +7,10 @@ from pathlib import Path
 from statistics import NormalDist
 
 import pytest
+from expansions import cases, cells, published_cases
 from grids import call
 
-from grid.plan.expand import cells, expand, published_cases
 from grid.spec.read import load_spec
-from tasks.config import Case, ProbeCase
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -53,9 +52,9 @@ def smoke(spec, store, *overrides):
 def names_of(spec):
     """Every component that a spec asks for, those that a combination is made of one by one."""
     found = set()
-    for wanted in expand(spec):
+    for wanted in cases(spec):
         case = wanted.case
-        parts = [case.attack.component] if isinstance(case, Case) else [case.probe.component]
+        parts = [case.under.component]
         parts += [*case.cell.defense.parts, case.cell.activation, case.cell.architecture, case.cell.dataset]
         found |= {(part.kind, part.name) for part in parts}
     return found
@@ -69,7 +68,7 @@ def test_the_sigmoid_spec_has_every_temperature_of_each_dataset(sigmoid):
 
 
 def test_the_sigmoid_spec_asks_of_each_network_what_the_study_asks(sigmoid):
-    asked = Counter(wanted.case.cell.dataset.name for wanted in expand(sigmoid))
+    asked = Counter(wanted.case.cell.dataset.name for wanted in cases(sigmoid))
     # Attacks and probes of the study, then those that check it; the network of T = 4 is a source for itself.
     assert asked == {
         "mnist": 11 * (1 + 3 + 5 + 14) - 1,
@@ -78,19 +77,19 @@ def test_the_sigmoid_spec_asks_of_each_network_what_the_study_asks(sigmoid):
     }
     pixels = Counter(
         (w.case.cell.dataset.name, w.case.attack.component.parameters["pixels"])
-        for w in expand(sigmoid)
+        for w in cases(sigmoid)
         if w.case.name == "few_pixel" and w.variant == "published"
     )
     assert pixels == {
         **{(dataset, n): 11 for dataset in ("mnist", "fashion_mnist") for n in (1, 2, 3)},
         **{(dataset, n): 7 for dataset in ("svhn", "cifar10") for n in (1, 2)},
     }
-    each = {w.case.name for w in expand(sigmoid) if isinstance(w.case, ProbeCase) and w.case.probe.epochs == "each"}
+    each = {w.case.name for w in cases(sigmoid) if w.case.is_traced}
     assert each == {"activation_regimes", "fgsm_robustness"}
 
 
 def test_transfer_comes_from_a_network_whose_gradients_do_not_vanish(sigmoid):
-    transferred = [w.case for w in expand(sigmoid) if isinstance(w.case, Case) and w.case.source]
+    transferred = [w.case for w in cases(sigmoid) if w.case.under.kind == "attack" and w.case.source]
     assert len(transferred) == 2 * (10 + 10 + 6 + 6)
     assert {case.source.activation.parameters["temperature"] for case in transferred} == {4.0}
 
@@ -113,7 +112,7 @@ def test_the_profile_for_mnist_trains_every_grey_network_in_full():
     assert len(found) == 22
     assert {cell.training.parameters["epochs"] for cell in found} == {100}
     assert all(cell.training.parameters["samples"] is None for cell in found)
-    fgsm = [wanted for wanted in expand(spec) if wanted.case.name == "fgsm"]
+    fgsm = [wanted for wanted in cases(spec) if wanted.case.name == "fgsm"]
     assert {wanted.samples for wanted in fgsm} == {10_000}
 
 
@@ -149,8 +148,8 @@ def test_what_is_published_of_lwta_is_about_the_published_procedure(lwta):
 
 def test_models_that_draw_are_attacked_through_their_mean_where_it_is_corrected(lwta):
     found = {}
-    for wanted in expand(lwta):
-        if wanted.variant == "corrected" and isinstance(wanted.case, Case) and wanted.case.source is None:
+    for wanted in cases(lwta):
+        if wanted.variant == "corrected" and wanted.case.under.kind == "attack" and wanted.case.source is None:
             cell = wanted.case.cell
             draws = {part.name for part in (*cell.defense.parts, cell.activation)} & {
                 *("parametric_noise", "randomised_smoothing", "lwta")

@@ -3,11 +3,15 @@
 Knows nothing of YAML, of validity, or of what is stored.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from tasks.config import Attack, Component, Json, Probe
+
+Source: TypeAlias = tuple[tuple[str, Component | int], ...]
+"""In what the cell that an attack looks at differs from the cell it is judged on, part by part."""
 
 
 @dataclass(frozen=True)
@@ -19,40 +23,40 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class WantedAttack:
-    """An attack, and how many samples it wants where that is not the grid's own count.
+class Asked:
+    """An attack or a probe, how many samples it wants where that is not the grid's own count, and its source."""
 
-    `source`: in what the cell that the attack looks at differs from the cell it is judged on, kind by kind.
-    """
-
-    attack: Attack
+    under: Attack | Probe
     samples: int | None
-    source: tuple[tuple[str, Component | int], ...] = ()
-
-
-@dataclass(frozen=True)
-class WantedProbe:
-    """A probe, how many samples it wants where that is not the grid's own count, and its source, as an attack's."""
-
-    probe: Probe
-    samples: int | None
-    source: tuple[tuple[str, Component | int], ...] = ()
+    source: Source = ()
 
 
 @dataclass(frozen=True)
 class Block:
-    """The product of its lists. `variant` is a label of the reader's (published, corrected); it is in no id."""
+    """The product of its lists. `variant` is a label of the reader's (published, corrected); it is in no id.
+
+    `parts` has the components of each kind that a cell is made of, in the order of `tasks.config.CELL_PARTS`.
+    """
 
     variant: str
-    datasets: tuple[Component, ...]
-    architectures: tuple[Component, ...]
-    activations: tuple[Component, ...]
-    heads: tuple[Component, ...]
-    defenses: tuple[Component, ...]
-    trainings: tuple[Component, ...]
+    parts: Mapping[str, tuple[Component, ...]]
     seeds: tuple[int, ...]
-    attacks: tuple[WantedAttack, ...]
-    probes: tuple[WantedProbe, ...] = ()
+    asked: tuple[Asked, ...] = ()
+
+    @property
+    def axes(self) -> tuple[tuple[Component | int, ...], ...]:
+        """The lists whose product are the block's cells, the slowest first."""
+        return (*self.parts.values(), self.seeds)
+
+    @property
+    def num_cells(self) -> int:
+        """How many cells the product has."""
+        return math.prod(map(len, self.axes))
+
+    @property
+    def num_asked(self) -> int:
+        """How many cases the product has; a cell that nothing is asked of counts as one."""
+        return self.num_cells * max(1, len(self.asked))
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from grid.plan.plan import Plan
-from tasks.config import Case, Cell, ProbeCase
+from tasks.config import Case, Cell
 
 CostKey = tuple[str, ...]
 
 
-def cost_key(thing: Case | ProbeCase | Cell) -> CostKey:
+def cost_key(thing: Case | Cell) -> CostKey:
     """What tasks must share to be expected to cost the same: attack, architecture, dataset; or the latter two."""
     if not isinstance(thing, Cell):
         return (thing.name, *cost_key(thing.cell))

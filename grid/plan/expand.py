@@ -1,140 +1,96 @@
-"""GridSpec -> cells and cases, lazily, all the cases of a cell together.
+"""GridSpec -> a stream of its cells, each with all that is asked of it: walked once per command, and never held.
 
-Pure. Knows nothing of YAML, of files or of what is stored. A grid of a million cases is walked, never held.
+Pure. Knows nothing of YAML, of files or of what is stored.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
-from grid.plan.asked import Block, GridSpec, Published, WantedAttack, WantedProbe
-from grid.plan.rule_index import RuleIndex, Subject
+from grid.plan.asked import Asked, Block, GridSpec, Source
+from grid.plan.selection import Selection, select
 from tasks import registry
-from tasks.config import CELL_PARTS, Attack, Case, Cell, Component, ProbeCase
-from tasks.needs import base_of
+from tasks.config import CELL_PARTS, Attack, Case, Cell, Component, Probe
+from tasks.needs import Base, base_of
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """A case that a grid asks for, the first `samples` of its order, and the labels of the blocks that ask."""
+class Wanted(NamedTuple):
+    """A case that a grid asks for, the first `samples` of its order, and the labels of the blocks that ask.
 
-    case: Case | ProbeCase
+    `published`: numbers of the spec's published values that are about it.
+    """
+
+    case: Case
     samples: int
     variant: str
+    published: Sequence[int] = ()
 
 
-class Candidate(NamedTuple):
-    """One thing a block asks for before exclusion: an attack on a cell, a probe of it, or (None) the cell by itself."""
+class Ask(NamedTuple):
+    """What is asked of a cell, as it concerns it: how many samples of the dataset there are, whether draws matter."""
+
+    under: Attack | Probe
+    samples: int
+    variant: str
+    source: Cell | None = None
+    published: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WantedCell:
+    """A cell with what is asked of it. `asked` is false for one that only other cells need; `base`: what it needs."""
 
     cell: Cell
-    wanted: WantedAttack | WantedProbe | None
-    variant: str
+    order: Literal["shuffled", "natural"]
+    asks: Sequence[Ask]
+    base: Base | None
+    asked: bool = True
+
+    def cases(self) -> Iterator[Wanted]:
+        """The cases of the cell."""
+        for under, samples, variant, source, published in self.asks:
+            yield Wanted(Case(self.cell, under, self.order, source), samples, variant, published)
 
     @property
-    def source(self) -> Cell | None:
-        """The cell that the attack or probe looks at, if that is another one."""
-        if self.wanted is None or not self.wanted.source:
-            return None
-        changed: dict[str, Any] = dict(self.wanted.source)
-        source = replace(self.cell, **changed)
-        return None if source == self.cell else source
-
-    @property
-    def subject(self) -> Subject:
-        """What rules select it by."""
-        match self.wanted:
-            case WantedAttack(attack):
-                return Subject(self.cell, attack, self.source, self.variant)
-            case WantedProbe(probe):
-                return Subject(self.cell, None, self.source, self.variant, probe)
-        return Subject(self.cell, None, None, self.variant)
-
-    def case(self, spec: GridSpec) -> Case | ProbeCase | None:
-        """What it comes to, if it is not a cell by itself."""
-        match self.wanted:
-            case WantedAttack(attack):
-                return Case(self.cell, _fitted(attack, self.cell, self.source), spec.samples.order, self.source)
-            case WantedProbe(probe):
-                return ProbeCase(self.cell, probe, spec.samples.order, self.source)
-        return None
+    def num_samples(self) -> int:
+        """How many samples all its cases want together."""
+        return sum([ask.samples for ask in self.asks])
 
 
-def expand(spec: GridSpec) -> Iterator[Wanted]:
-    """Every wanted case once, cell by cell: the union of labels and the most samples where blocks overlap."""
-    for cell, asked in _allowed(spec):
-        found: dict[str, Wanted] = {}
-        for item in asked:
-            case = item.case(spec)
-            if item.wanted is not None and case is not None:
-                wanted = Wanted(case, num_samples(spec, item.wanted, cell.dataset), item.variant)
-                known = found.get(case.id)
-                found[case.id] = _join(known, wanted) if known else wanted
-        yield from found.values()
+def expand(spec: GridSpec, selection: Selection | None = None) -> Iterator[WantedCell]:
+    """Every wanted cell once, then those that only other cells need; not one whose every case is excluded.
 
-
-def cells(spec: GridSpec) -> Iterator[Cell]:
-    """Every wanted cell once, also one that nothing is asked of, then those that only other cells need.
-
-    Not one whose every case is excluded.
+    A case that several blocks ask for comes once, with all their labels and the most samples.
     """
-    yield from asked_cells(spec)
-    yield from needed_cells(spec)
+    order = spec.samples.order
+    sources: dict[str, Cell] = {}
+    bases: dict[str, Cell] = {}
+    own: set[str] = set()
+    for cell, asks in _Walk(spec, selection or select(spec)).cells():
+        own.add(cell.id)
+        base = base_of(cell)
+        wanted = WantedCell(cell, order, asks, base)
+        bases.update(_chain(base))
+        for ask in asks if any(ask.source for ask in asks) else ():
+            if ask.source:
+                sources[ask.source.id] = ask.source
+        yield wanted
+    for source in sources.values():
+        bases.update(_chain(base_of(source)))
+    for cell_id, cell in {**bases, **sources}.items():
+        if cell_id not in own:
+            yield WantedCell(cell, order, (), base_of(cell), asked=False)
 
 
-def asked_cells(spec: GridSpec) -> Iterator[Cell]:
-    """Every cell that a block asks for, once."""
-    return (cell for cell, _ in _allowed(spec))
-
-
-def needed_cells(spec: GridSpec) -> Iterator[Cell]:
-    """The cells that no block asks for, but that another one is attacked or trained with."""
-    found: dict[str, Cell] = {}
-    for cell, asked in _allowed(spec):
-        sources = {item.source.id: item.source for item in asked if item.source}
-        for each in (cell, *sources.values()):
-            found.update(_trained_before(each))
-        found.update(sources)
-    if found:
-        own = {cell.id for cell in asked_cells(spec)}
-        yield from (cell for cell in found.values() if cell.id not in own)
-
-
-def published_cases(spec: GridSpec) -> Iterator[tuple[Published, Wanted]]:
-    """Every published value with every case it is about."""
-    index = RuleIndex([published.rule for published in spec.published])
-    for wanted in expand(spec) if spec.published else ():
-        for number in _about(index, wanted):
-            yield spec.published[number], wanted
-
-
-def needs_preparing(case: Case | ProbeCase) -> bool:
-    """Whether the attack of a case has a prepare step."""
-    return isinstance(case, Case) and bool(
-        registry.describe("attack", case.attack.component.name).facts.get("prepared")
-    )
-
-
-def unused_rules(spec: GridSpec) -> tuple[list[int], list[int]]:
-    """Positions of the exclusions that exclude nothing, and of the published values that are about no case."""
-    exclude, published = set(range(len(spec.exclude))), set(range(len(spec.published)))
-    index = RuleIndex(spec.exclude)
-    for _, asked in _candidates(spec) if exclude else ():
-        for item in asked:
-            exclude.difference_update(index.matching(item.subject))
-    index = RuleIndex([value.rule for value in spec.published])
-    for wanted in expand(spec) if published else ():
-        published.difference_update(_about(index, wanted))
-    return sorted(exclude), sorted(published)
-
-
-def num_samples(spec: GridSpec, wanted: WantedAttack | WantedProbe, dataset: Component) -> int:
+def num_samples(spec: GridSpec, asked: Asked, dataset: Component) -> int:
     """How many samples a case wants: never more than the dataset's test split has."""
     size = split_size(dataset)
-    asked = wanted.samples or spec.samples.count or size
-    if asked is None:
+    count = asked.samples or spec.samples.count or size
+    if count is None:
         raise ValueError(f"dataset {dataset.name!r} does not declare how many samples it has")
-    return min(asked, size) if size else asked
+    return min(count, size) if size else count
 
 
 def split_size(dataset: Component) -> int | None:
@@ -143,99 +99,156 @@ def split_size(dataset: Component) -> int | None:
     return size
 
 
-def _fitted(attack: Attack, cell: Cell, source: Cell | None) -> Attack:
-    """The attack as it concerns a cell: draws are of no matter to a model that draws nothing."""
-    if attack.eot > 1 and not _is_stochastic(source or cell):
-        attack = replace(attack, eot=1, then=tuple(replace(member, eot=1) for member in attack.then))
-    if attack.draws > 1 and not _is_stochastic(cell):
-        attack = replace(attack, draws=1, then=tuple(replace(member, draws=1) for member in attack.then))
-    return attack
+class _Walk:
+    """One walk over the blocks of a spec."""
+
+    def __init__(self, spec: GridSpec, selection: Selection) -> None:
+        self._spec = spec
+        self._chosen = selection.blocks
+        self._shared: dict[tuple[int, bool, Component], tuple[Ask, ...]] = {}
+        self._sourced = [any(asked.source for asked in block.asked) for block in spec.blocks]
+        self._repeating = [_may_repeat(block) for block in spec.blocks]
+
+    def cells(self) -> Iterator[tuple[Cell, Sequence[Ask]]]:
+        """Every cell that is still asked for, at the first block that has it, with what all blocks ask of it."""
+        meetings = _meetings(self._spec.blocks)
+        for number, block in enumerate(self._spec.blocks):
+            for place, cell in enumerate(_product(block)):
+                places = meetings.get(cell.id) if meetings else None
+                if places is None:
+                    found = self._of_block(cell, number, place)
+                elif places[0][0] == number:
+                    parts = [self._of_block(cell, *each) for each in places]
+                    kept = [part for part in parts if part is not None]
+                    found = _joined(itertools.chain(*kept)) if kept else None
+                else:
+                    continue
+                if found is not None:
+                    yield cell, found
+
+    def _of_block(self, cell: Cell, number: int, place: int) -> Sequence[Ask] | None:
+        """What a block asks of one of its cells; None if all of it is excluded."""
+        block, chosen = self._spec.blocks[number], self._chosen[number]
+        width = max(1, len(block.asked))
+        marks = chosen.excluded[place * width : (place + 1) * width] if chosen.excluded else b""
+        if marks and 0 not in marks:
+            return None
+        asks = self._asks(cell, number)
+        if self._sourced[number]:
+            asks = [_with_source(ask, cell, asked) for ask, asked in zip(asks, block.asked, strict=True)]
+        if place in chosen.published:
+            asks = _with_published(asks, chosen.published[place])
+        if any(marks):
+            asks = [ask for ask, mark in zip(asks, marks, strict=True) if not mark]
+        return _joined(asks) if self._repeating[number] else asks
+
+    def _asks(self, cell: Cell, number: int) -> Sequence[Ask]:
+        """What a block asks of cells like this one, whatever is excluded."""
+        key = number, is_stochastic(cell), cell.dataset
+        if key not in self._shared:
+            block = self._spec.blocks[number]
+            self._shared[key] = tuple(
+                Ask(_fitted(asked.under, cell, None), num_samples(self._spec, asked, cell.dataset), block.variant)
+                for asked in block.asked
+            )
+        return self._shared[key]
 
 
-def _is_stochastic(cell: Cell) -> bool:
+def is_stochastic(cell: Cell) -> bool:
     """Whether a part of the cell says that its model draws numbers when it evaluates."""
-    return any(_draws(part) for kind in CELL_PARTS for part in getattr(cell, kind).parts)
+    return any(_draws(getattr(cell, kind)) for kind in CELL_PARTS)
 
 
+@lru_cache(maxsize=100_000)
 def _draws(component: Component) -> bool:
-    """Whether a component says that it draws: always, or under one of some values of a parameter."""
-    said = registry.describe(component.kind, component.name).facts.get("stochastic", False)
-    if isinstance(said, bool):
-        return said
-    return any(component.parameters.get(name) in values for name, values in said.items())
+    """Whether a component, or a part of it, says that it draws: always, or under some values of a parameter."""
+    for part in component.parts:
+        said = registry.describe(part.kind, part.name).facts.get("stochastic", False)
+        if said is True or (said and any(part.parameters.get(name) in values for name, values in said.items())):
+            return True
+    return False
 
 
-def _trained_before(cell: Cell) -> dict[str, Cell]:
-    """The cells, by id, that have to be there before one can be trained."""
+def _fitted(under: Attack | Probe, cell: Cell, source: Cell | None) -> Attack | Probe:
+    """An attack as it concerns a cell: draws are of no matter to a model that draws nothing."""
+    if isinstance(under, Probe):
+        return under
+    if under.eot > 1 and not is_stochastic(source or cell):
+        under = replace(under, eot=1, then=tuple(replace(member, eot=1) for member in under.then))
+    if under.draws > 1 and not is_stochastic(cell):
+        under = replace(under, draws=1, then=tuple(replace(member, draws=1) for member in under.then))
+    return under
+
+
+def _source(cell: Cell, named: Source) -> Cell | None:
+    """The cell that an attack or probe looks at, if that is another one."""
+    if not named:
+        return None
+    changed: dict[str, Any] = dict(named)
+    source = replace(cell, **changed)
+    return None if source == cell else source
+
+
+def _with_source(ask: Ask, cell: Cell, asked: Asked) -> Ask:
+    source = _source(cell, asked.source)
+    return ask._replace(source=source, under=_fitted(asked.under, cell, source)) if source else ask
+
+
+def _with_published(asks: Sequence[Ask], published: Mapping[int, list[int]]) -> list[Ask]:
+    asks = list(asks)
+    for position, numbers in published.items():
+        asks[position] = asks[position]._replace(published=numbers)
+    return asks
+
+
+def _may_repeat(block: Block) -> bool:
+    """Whether two things that a block asks may come to the same case for some cell."""
+    attacks = [asked.under for asked in block.asked if isinstance(asked.under, Attack)]
+    varied = len({(attack.eot, attack.draws) for attack in attacks}) > 1
+    repeated = len({asked.under.part_of_id for asked in block.asked}) < len(block.asked)
+    return varied or repeated or any(asked.source for asked in block.asked)
+
+
+def _joined(asks: Iterable[Ask]) -> list[Ask]:
+    """Each thing once: the union of labels and of published values, and the most samples."""
+    found: dict[object, Ask] = {}
+    for ask in asks:
+        key = (ask.under.part_of_id, ask.source.id if ask.source else None)
+        known = found.get(key)
+        found[key] = _join(known, ask) if known else ask
+    return list(found.values())
+
+
+def _join(first: Ask, second: Ask) -> Ask:
+    labels = dict.fromkeys([*first.variant.split(", "), second.variant])
+    published = sorted({*first.published, *second.published})
+    return first._replace(
+        samples=max(first.samples, second.samples), variant=", ".join(filter(None, labels)), published=published
+    )
+
+
+def _chain(base: Base | None) -> dict[str, Cell]:
+    """The cells, by id, that have to be there before one can be trained, given the first of them."""
     found: dict[str, Cell] = {}
-    base = base_of(cell)
     while base:
         found[base.cell.id] = base.cell
         base = base_of(base.cell)
     return found
 
 
-def _join(first: Wanted, second: Wanted) -> Wanted:
-    labels = dict.fromkeys([*first.variant.split(", "), second.variant])
-    return Wanted(first.case, max(first.samples, second.samples), ", ".join(filter(None, labels)))
-
-
-def _about(index: RuleIndex, wanted: Wanted) -> set[int]:
-    """Positions of the rules that select a case under any of its variants, which a joined label lists."""
-    case = wanted.case
-    if isinstance(case, ProbeCase):
-        return set()
-    labels = {wanted.variant, *wanted.variant.split(", ")}
-    subjects = (Subject(case.cell, case.attack, case.source, label) for label in labels)
-    return {number for subject in subjects for number in index.matching(subject)}
-
-
-def _allowed(spec: GridSpec) -> Iterator[tuple[Cell, list[Candidate]]]:
-    """Every cell that is still asked for after exclusion, with what is asked of it."""
-    index = RuleIndex(spec.exclude)
-    for cell, asked in _candidates(spec):
-        left = [item for item in asked if not index.matching(item.subject)]
-        if left:
-            yield cell, left
-
-
-def _candidates(spec: GridSpec) -> Iterator[tuple[Cell, list[Candidate]]]:
-    """Every distinct cell with what all the blocks ask of it, at the first block that has it."""
-    shared = _shared_cells(spec.blocks)
-    for number, block in enumerate(spec.blocks):
-        for cell in _product(block):
-            places = shared.get(cell.id, [number]) if shared else [number]
-            if places[0] == number:
-                yield cell, [item for place in places for item in _asked(cell, spec.blocks[place])]
-
-
-def _shared_cells(blocks: Iterable[Block]) -> dict[str, list[int]]:
-    """The blocks of each cell that several blocks have. A block by itself has no cell twice."""
-    blocks = list(blocks)
+def _meetings(blocks: Sequence[Block]) -> dict[str, list[tuple[int, int]]]:
+    """Of each cell that several blocks have, the blocks and its number in each. A block by itself has no cell twice."""
     if len(blocks) < 2:
         return {}
-    first: dict[str, int] = {}
-    shared: dict[str, list[int]] = {}
+    first: dict[str, tuple[int, int]] = {}
+    shared: dict[str, list[tuple[int, int]]] = {}
     for number, block in enumerate(blocks):
-        for cell in _product(block):
-            if first.setdefault(cell.id, number) != number:
-                shared.setdefault(cell.id, [first[cell.id]]).append(number)
+        for place, cell in enumerate(_product(block)):
+            known = first.setdefault(cell.id, (number, place))
+            if known != (number, place):
+                shared.setdefault(cell.id, [known]).append((number, place))
     return shared
 
 
 def _product(block: Block) -> Iterator[Cell]:
-    parts = (
-        block.datasets,
-        block.architectures,
-        block.activations,
-        block.heads,
-        block.defenses,
-        block.trainings,
-        block.seeds,
-    )
-    return (Cell(*chosen) for chosen in itertools.product(*parts))
-
-
-def _asked(cell: Cell, block: Block) -> list[Candidate]:
-    wanted: tuple[WantedAttack | WantedProbe, ...] = (*block.attacks, *block.probes)
-    return [Candidate(cell, each, block.variant) for each in wanted or (None,)]
+    return (Cell(*chosen) for chosen in itertools.product(*block.axes))  # type: ignore[arg-type] # parts, then a seed

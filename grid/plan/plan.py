@@ -1,24 +1,26 @@
 """What is wanted minus what is stored. Pure: the caller brings both. Knows nothing of files, Ray or time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
-from grid.plan.expand import Wanted
+from grid.plan.expand import Wanted, WantedCell
 from grid.ranges import Range, num_shards, subtract
-from tasks.config import Case, Cell, ProbeCase
+from tasks.config import Case, Cell
+from tasks.needs import is_prepared
 
 
 class CaseWork(NamedTuple):
     """A case that is not complete, the positions of its sample order that are missing, and whether to prepare first."""
 
-    case: Case | ProbeCase
+    case: Case
     samples: int
-    missing: list[Range]
+    missing: Sequence[Range]
     prepare: bool = False
 
 
-@dataclass
+@dataclass(slots=True)
 class CellWork:
     """A cell that is to be trained, or of which cases are incomplete.
 
@@ -52,50 +54,82 @@ class Plan:
         return not self.work
 
 
-def make_plan(
-    wanted: Iterable[Wanted],
-    cells: Iterable[Cell],
-    stored: Callable[[Case | ProbeCase], Iterable[Range]],
-    trained: Callable[[Cell], bool],
-    prepared: Callable[[Case | ProbeCase], bool],
-    shard_size: int,
-    base: Callable[[Cell], Cell | None] = lambda _: None,
-) -> Plan:
+class Stored(NamedTuple):
+    """What is there, as questions: positions of a case, whether a cell is trained, what an attack's prepare step makes.
+
+    `is_empty`: there is nothing at all, and no other question needs to be asked.
+    """
+
+    positions: Callable[[Case], Iterable[Range]]
+    trained: Callable[[Cell], bool]
+    prepared: Callable[[Case], bool]
+    is_empty: bool = False
+
+
+NOTHING = Stored(lambda _: (), lambda _: False, lambda _: False, is_empty=True)
+"""An empty store."""
+
+
+def make_plan(wanted: Iterable[WantedCell], stored: Stored, shard_size: int) -> Plan:
     """Subtract the stored positions of every wanted case, and the trained cells from those wanted.
 
-    `cells` are all cells, also those without a case; `base` is the one that has to be trained before another;
-    `prepared` tells of a case whether what its attack's prepare step makes is there, or is not needed. Work keeps the
-    order of the spec.
+    Work keeps the order of the spec.
     """
-    work = {cell.id: CellWork(cell, train=not trained(cell)) for cell in cells}
-    for each in work.values():
-        before = base(each.cell) if each.train else None
-        each.base = before.id if before else None
-    to_prepare: set[str] = set()
-    num_cases = samples_wanted = samples_missing = shards = 0
-    for item in wanted:
-        missing = subtract(item.samples, stored(item.case))
-        num_cases += 1
-        samples_wanted += item.samples
-        if missing and isinstance(item.case, ProbeCase) and item.case.probe.epochs == "each":
-            tracing = work[item.case.cell.id]
-            tracing.train = True
-            tracing.traced.append(CaseWork(item.case, item.samples, missing))
-            samples_missing += sum(r.stop - r.start for r in missing)
-        elif missing:
-            prepare = not prepared(item.case)
-            work[item.case.cell.id].cases.append(CaseWork(item.case, item.samples, missing, prepare))
-            samples_missing += sum(r.stop - r.start for r in missing)
-            shards += num_shards(missing, shard_size)
-            if prepare and isinstance(item.case, Case):
-                to_prepare.add(item.case.prepared_id)
+    count = _Counter(stored, shard_size)
+    work = [made for each in wanted if (made := count.cell(each))]
     return Plan(
-        cells=len(work),
-        cases=num_cases,
-        cells_to_train=sum(w.train for w in work.values()),
-        attacks_to_prepare=len(to_prepare),
-        samples_wanted=samples_wanted,
-        samples_stored=samples_wanted - samples_missing,
-        shards_to_run=shards,
-        work=[w for w in work.values() if w.train or w.cases],
+        cells=count.cells,
+        cases=count.cases,
+        cells_to_train=sum(each.train for each in work),
+        attacks_to_prepare=len(count.to_prepare),
+        samples_wanted=count.samples_wanted,
+        samples_stored=count.samples_wanted - count.samples_missing,
+        shards_to_run=count.shards,
+        work=work,
     )
+
+
+class _Counter:
+    """Makes the work of one cell after the other, and counts."""
+
+    def __init__(self, stored: Stored, shard_size: int) -> None:
+        self._stored, self._shard_size = stored, shard_size
+        self.cells = self.cases = self.samples_wanted = self.samples_missing = self.shards = 0
+        self.to_prepare: set[str] = set()
+
+    def cell(self, wanted: WantedCell) -> CellWork | None:
+        """What there is to do for a cell; None if nothing."""
+        self.cells += 1
+        work = CellWork(wanted.cell, train=not self._stored.trained(wanted.cell))
+        for each in wanted.cases():
+            self.cases += 1
+            self.samples_wanted += each.samples
+            if missing := self._missing(each):
+                self.samples_missing += sum([stop - start for start, stop in missing])
+                self._add(work, each, missing)
+        if work.train and wanted.base:
+            work.base = wanted.base.cell.id
+        return work if work.train or work.cases else None
+
+    def _missing(self, wanted: Wanted) -> Sequence[Range]:
+        if self._stored.is_empty:
+            return _all(wanted.samples)
+        return subtract(wanted.samples, self._stored.positions(wanted.case))
+
+    def _add(self, work: CellWork, wanted: Wanted, missing: Sequence[Range]) -> None:
+        case = wanted.case
+        if case.is_traced:
+            work.train = True
+            work.traced.append(CaseWork(case, wanted.samples, missing))
+            return
+        prepare = is_prepared(case) and not self._stored.prepared(case)
+        if prepare:
+            self.to_prepare.add(case.prepared_id)
+        work.cases.append(CaseWork(case, wanted.samples, missing, prepare))
+        self.shards += num_shards(missing, self._shard_size)
+
+
+@lru_cache(maxsize=1_000)
+def _all(samples: int) -> tuple[Range, ...]:
+    """One object for all cases that lack as many."""
+    return tuple(subtract(samples, ()))

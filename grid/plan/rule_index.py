@@ -1,21 +1,21 @@
-"""Which rules select a case: the axes a rule may name, and an index that finds the rules of a case without trying each.
+"""Which cases of a block a rule selects, found list by list: a block is a product, and a rule names some of its lists.
 
-Knows nothing of YAML or of what a rule is for (exclusion, published values).
+A rule costs the same however many cases the block has, until those it selects are counted out. Knows nothing of YAML
+or of what a rule is for (exclusion, published values).
 """
 
-from collections.abc import Callable, Hashable, Sequence
+import itertools
+import math
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from grid.plan.asked import Rule
-from tasks.config import CELL_PARTS, Attack, Cell, Component, Norm, Probe, Space
+from grid.plan.asked import Asked, Block, Rule
+from tasks.config import CELL_AXES, CELL_PARTS, Attack, Component, Norm, Probe, Space
 
+CELL_LISTS = (*CELL_PARTS, "seed")
+"""The lists of a block whose product are its cells."""
 AXES: dict[str, Any] = {
-    "dataset": str,
-    "architecture": str,
-    "activation": str,
-    "head": str,
-    "defense": str,
-    "seed": int,
+    **{axis: int if axis == "seed" else str for axis in CELL_AXES},
     "attack": str,
     "probe": str,
     "norm": Norm,
@@ -31,106 +31,133 @@ Beside these: SOURCE_AXES, and parameters, as `attack.steps`.
 """
 PARAMETER_KINDS = (*CELL_PARTS, "attack", "probe")
 """The kinds of component whose parameters a rule may name."""
-SOURCE_AXES = tuple(f"source.{part}" for part in (*CELL_PARTS, "seed"))
+SOURCE_AXES = tuple(f"source.{part}" for part in CELL_LISTS)
 """A component, or the seed, of the cell that an attack looks at."""
 
-
-class Subject(NamedTuple):
-    """What a rule may select: an attack on a cell, seeing `source`, or a probe of it, or itself, under a label."""
-
-    cell: Cell
-    attack: Attack | None
-    source: Cell | None
-    variant: str
-    probe: Probe | None = None
-
-
-_Reader: TypeAlias = Callable[[Subject], object]
 _ABSENT = object()
 """The value of an axis that a case does not have: no rule allows it."""
 
+Keys: TypeAlias = frozenset[Hashable]
 
-class RuleIndex:
-    """Finds the rules that select a case.
 
-    Rules of one value per axis are looked up, all that name the same axes at once: thousands of published values cost
-    no more than a few. The others, with lists, are tried one by one.
-    """
+class Box(NamedTuple):
+    """A part of a block that is itself a product: positions in each of the lists of its cells, and in what is asked."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._tables: dict[tuple[str, ...], dict[Hashable, list[int]]] = {}
-        self._lists: list[tuple[int, list[tuple[_Reader, frozenset[Hashable]]]]] = []
-        for number, rule in enumerate(rules):
-            allowed = {axis: [_key(value) for value in values] for axis, values in sorted(rule.allowed.items())}
-            if all(len(keys) == 1 for keys in allowed.values()):
-                table = self._tables.setdefault(tuple(allowed), {})
-                table.setdefault(tuple(keys[0] for keys in allowed.values()), []).append(number)
+    cells: tuple[Sequence[int], ...]
+    asked: Sequence[int]
+
+
+class BlockIndex:
+    """Finds what rules select of one block. `asked` counts as one item where nothing is asked of the block's cells."""
+
+    def __init__(self, block: Block) -> None:
+        self._block = block
+        self._lists: dict[str, Sequence[object]] = dict(zip(CELL_LISTS, block.axes, strict=True))
+        self._asked: Sequence[Asked | None] = block.asked or (None,)
+        self._positions: dict[str, dict[Hashable, list[int]]] = {}
+        sizes = [len(values) for values in self._lists.values()]
+        self._strides = [math.prod(sizes[place + 1 :]) for place in range(len(sizes))]
+
+    def boxes(self, rule: Rule) -> list[Box]:
+        """What the rule selects, as products that do not overlap, none of them empty."""
+        cells: dict[str, Sequence[int]] = {name: range(len(values)) for name, values in self._lists.items()}
+        asked: Sequence[int] = range(len(self._asked))
+        sources: dict[str, Keys] = {}
+        for axis, values in rule.allowed.items():
+            keys, kind = frozenset(map(key_of, values)), axis.partition(".")[0]
+            if kind == "source":
+                sources[axis.partition(".")[2]] = keys
+            elif kind == "variant":
+                asked = asked if key_of(self._block.variant) in keys else ()
+            elif kind in self._lists:
+                cells[kind] = _both(cells[kind], self._matching(axis, keys))
             else:
-                tests = [(_reader(axis), frozenset(keys)) for axis, keys in allowed.items()]
-                self._lists.append((number, tests))
-        self._readers = {axes: [_reader(axis) for axis in axes] for axes in self._tables}
+                asked = _both(asked, self._matching(axis, keys))
+            if not asked or not cells.get(kind, True):
+                return []
+        if not sources:
+            return [Box(tuple(cells.values()), asked)]
+        found = (self._with_source(cells, position, sources) for position in asked)
+        return [box for box in found if box is not None]
 
-    def matching(self, subject: Subject) -> list[int]:
-        """Positions, as given, of the rules that select it."""
-        found: list[int] = []
-        for axes, table in self._tables.items():
-            values = tuple(_key(read(subject)) for read in self._readers[axes])
-            found += table.get(values, ())
-        for number, tests in self._lists:
-            if all(_key(read(subject)) in keys for read, keys in tests):
-                found.append(number)
-        return sorted(found)
+    def flat(self, box: Box) -> Iterator[int]:
+        """Numbers of the box's cells in the block's product."""
+        steps = [[p * stride for p in places] for places, stride in zip(box.cells, self._strides, strict=True)]
+        return map(sum, itertools.product(*steps))
+
+    def _matching(self, axis: str, keys: Keys) -> Sequence[int]:
+        """Positions in the list that an axis is about at which it has one of the values."""
+        if axis not in self._positions:
+            kind = axis.partition(".")[0]
+            things: Sequence[Any] = self._lists.get(kind, self._asked)
+            read = _reader(axis)
+            positions: dict[Hashable, list[int]] = {}
+            for position, thing in enumerate(things):
+                positions.setdefault(key_of(read(thing)), []).append(position)
+            self._positions[axis] = positions
+        found = [self._positions[axis].get(key, []) for key in keys]
+        return sorted(itertools.chain(*found))
+
+    def _with_source(self, cells: dict[str, Sequence[int]], position: int, sources: dict[str, Keys]) -> Box | None:
+        """Of one thing asked, the cells whose source is selected: a source has what it does not name from its cell."""
+        asked = self._asked[position]
+        if asked is None:
+            return None
+        named = dict(asked.source)
+        narrowed = dict(cells)
+        for part, keys in sources.items():
+            if part not in named:
+                narrowed[part] = _both(narrowed[part], self._matching(part, keys))
+            elif key_of(_name(named[part])) not in keys:
+                return None
+        return Box(tuple(narrowed.values()), (position,)) if all(narrowed.values()) else None
 
 
-def _key(value: object) -> Hashable:
+def key_of(value: object) -> Hashable:
     """Equal for values that a reader takes for equal: 1 and 1.0 are, 1 and true are not."""
     match value:
         case bool():
             return (bool, value)
         case list():
-            return tuple(_key(item) for item in value)
+            return tuple(key_of(item) for item in value)
         case Hashable():
             return value
     raise TypeError(f"{value!r} is no value of an axis")
 
 
-def _reader(axis: str) -> _Reader:
+def _both(some: Sequence[int], others: Sequence[int]) -> Sequence[int]:
+    if isinstance(some, range) and len(some) == 0:
+        return ()
+    kept = set(others)
+    return [position for position in some if position in kept]
+
+
+def _reader(axis: str) -> Callable[[Any], object]:
+    """What an axis says of a member of the list that it is about."""
     kind, _, parameter = axis.partition(".")
-    if kind == "source":
-        return lambda subject: _of_cell(subject.source or subject.cell, parameter)
+    if kind in CELL_LISTS:
+        return (lambda thing: _parameter(thing, parameter)) if parameter else _name
+    return lambda asked: _of_asked(asked, kind, parameter)
+
+
+def _name(thing: Component | int) -> object:
+    return thing.name if isinstance(thing, Component) else thing
+
+
+def _of_asked(asked: Asked | None, kind: str, parameter: str) -> object:
+    under: Attack | Probe | None = asked.under if asked else None
+    if under is None or (kind in {"attack", "probe"} and under.kind != kind):
+        return _ABSENT
     if parameter:
-        return lambda subject: _parameter(subject, kind, parameter)
-    if kind in CELL_PARTS or kind == "seed":
-        return lambda subject: _of_cell(subject.cell, kind)
-    if kind == "variant":
-        return lambda subject: subject.variant
-    if kind == "probe":
-        return lambda subject: subject.probe.name if subject.probe else _ABSENT
-    return lambda subject: _of_attack(subject.attack, kind)
-
-
-def _of_cell(cell: Cell, kind: str) -> object:
-    found = getattr(cell, kind, _ABSENT)
-    return found.name if isinstance(found, Component) else found
-
-
-def _of_attack(attack: Attack | None, kind: str) -> object:
-    if attack is None:
-        return _ABSENT
-    if kind == "targets":
-        return attack.targets
-    return attack.name if kind == "attack" else getattr(attack.budget, kind)
-
-
-def _parameter(subject: Subject, kind: str, name: str) -> object:
-    component: Component | None
+        return _parameter(under.component, parameter)
     if kind in {"attack", "probe"}:
-        chosen = subject.attack if kind == "attack" else subject.probe
-        component = chosen.component if chosen else None
-    else:
-        component = getattr(subject.cell, kind)
-    if component is None:
+        return under.name
+    if isinstance(under, Probe):
         return _ABSENT
+    return under.targets if kind == "targets" else getattr(under.budget, kind)
+
+
+def _parameter(component: Component, name: str) -> object:
     if component.parts != (component,) and name == "parts":
         return [part.name for part in component.parts]
     # Of a combination: what the first of its parts that has such a parameter says.

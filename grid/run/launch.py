@@ -1,6 +1,5 @@
 """A launch, from a spec and a store to an outcome: plan, record what is wanted, run, record the run."""
 
-import itertools
 import os
 import platform
 import signal
@@ -16,31 +15,24 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 
-import pyarrow as pa
-
 from grid import __version__
 from grid.errors import GridError, StoreError
 from grid.plan.asked import GridSpec
 from grid.plan.costs import Costs
-from grid.plan.expand import asked_cells, cells, expand, needed_cells, needs_preparing, published_cases
-from grid.plan.labels import axes
-from grid.plan.plan import Plan, make_plan
+from grid.plan.expand import expand
+from grid.plan.plan import Plan, Stored, make_plan
+from grid.plan.wanted import Tables
 from grid.ranges import Range
 from grid.run.executor import Executor
 from grid.run.loop import Outcome, Run
 from grid.run.progress import Progress
 from grid.store.store import Store, name_weights
 from grid.work.attempt import Settings
-from tasks.config import Case, Cell, ProbeCase, canonical
-from tasks.needs import base_of
-from tasks.schema import PUBLISHED, WANTED
-
-_ROWS_AT_ONCE = 5_000
-"""Rows of a wanted table that are Python objects at the same time."""
+from tasks.config import Case, Cell, canonical
 
 
-def plan_grid(spec: GridSpec, store: Store, shard_size: int, on_broken: Callable[[str, str], None]) -> Plan:
-    """Subtract what the store has from what the spec wants. `on_broken` hears of each file that is no result."""
+def stored_in(store: Store, on_broken: Callable[[str, str], None]) -> Stored:
+    """What a store has, for a plan. `on_broken` is called with each file that is no result, and why."""
     with_shards = store.cases_with_shards()
 
     @cache
@@ -48,11 +40,10 @@ def plan_grid(spec: GridSpec, store: Store, shard_size: int, on_broken: Callable
         facts = store.cell_facts(cell.id)
         return str(facts["weights_sha256"]) if facts else None
 
-    def stored(case: Case | ProbeCase) -> list[Range]:
+    def positions(case: Case) -> list[Range]:
         if case.id not in with_shards:
             return []
-        named = name_weights(*(weights(cell) for cell in (case.cell, case.source) if cell))
-        found = store.inventory(case.id, named)
+        found = store.inventory(case.id, name_weights(*map(weights, case.cells)))
         for path, reason in found.broken:
             on_broken(path, reason)
         return [file.positions for file in found.whole]
@@ -62,16 +53,11 @@ def plan_grid(spec: GridSpec, store: Store, shard_size: int, on_broken: Callable
         found = weights(cell)
         return found is not None and store.prepared_facts(prepared_id, found) is not None
 
-    return make_plan(
-        expand(spec),
-        cells(spec),
-        stored=stored,
+    return Stored(
+        positions,
         trained=lambda cell: weights(cell) is not None,
-        prepared=lambda case: (
-            not (isinstance(case, Case) and needs_preparing(case)) or is_there(case.prepared_id, case.seen)
-        ),
-        shard_size=shard_size,
-        base=lambda cell: found.cell if (found := base_of(cell)) else None,
+        prepared=lambda case: is_there(case.prepared_id, case.seen),
+        is_empty=not store.exists(),
     )
 
 
@@ -92,8 +78,9 @@ def launch(
         store.files.set_aside(path)
         sys.stderr.write(f"{store.files.absolute(path)}: {reason}; set aside, its samples are attacked again\n")
 
-    plan = plan_grid(spec, store, shard_size, set_aside)
-    store.save_grid(spec.name, spec.document, _wanted(spec), _published(spec))
+    tables = Tables()
+    plan = make_plan(tables.watched(expand(spec)), stored_in(store, set_aside), shard_size)
+    store.save_grid(spec.name, spec.document, tables.wanted(), tables.published(spec.published))
     settings = replace(settings, run_id=settings.run_id or new_run_id())
     record = _run_record(spec.name, settings.run_id, plan)
     store.save_run(settings.run_id, record)
@@ -151,49 +138,6 @@ def _interruptible(run: Run, progress: Progress) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _wanted(spec: GridSpec) -> pa.Table:
-    rows = _wanted_rows(spec)
-    batches = iter(lambda: list(itertools.islice(rows, _ROWS_AT_ONCE)), [])
-    return pa.Table.from_batches((pa.RecordBatch.from_pylist(batch, WANTED) for batch in batches), WANTED)
-
-
-def _wanted_rows(spec: GridSpec) -> Iterator[dict[str, object]]:
-    with_cases = set()
-    for wanted in expand(spec):
-        with_cases.add(wanted.case.cell.id)
-        yield _row(wanted.case, wanted.samples, wanted.variant)
-    yield from (_row(cell, 0, "") for cell in asked_cells(spec) if cell.id not in with_cases)
-    yield from ({**_row(cell, 0, ""), "asked": False} for cell in needed_cells(spec))
-
-
-def _row(thing: Case | ProbeCase | Cell, samples: int, variant: str) -> dict[str, object]:
-    case = None if isinstance(thing, Cell) else thing
-    cell = thing if isinstance(thing, Cell) else thing.cell
-    attack = thing.attack if isinstance(thing, Case) else None
-    probe = thing.probe if isinstance(thing, ProbeCase) else None
-    return {
-        **axes(thing),
-        "asked": True,
-        "cell_id": cell.id,
-        "case_id": case.id if case else None,
-        "prepared_id": thing.prepared_id if isinstance(thing, Case) and needs_preparing(thing) else None,
-        "variant": variant,
-        "samples_wanted": samples,
-        "cell_json": canonical(cell.resolved()),
-        "attack_json": canonical(attack.resolved()) if attack else None,
-        "probe_json": canonical(probe.resolved()) if probe else None,
-    }
-
-
-def _published(spec: GridSpec) -> pa.Table:
-    rows = [
-        {"case_id": w.case.id, "cell_id": w.case.cell.id, "metric": p.metric, "value": p.value}
-        | {"source": p.source, "note": p.note}
-        for p, w in published_cases(spec)
-    ]
-    return pa.Table.from_pylist(rows, schema=PUBLISHED)
 
 
 def _run_record(grid: str, run_id: str, plan: Plan) -> dict[str, object]:

@@ -18,8 +18,8 @@ from grid.ranges import cut, num_shards, subtract
 from grid.run.executor import Executor, WorkerLostError
 from grid.run.progress import Progress
 from grid.store.store import Store
-from grid.work.attempt import Done, Failed, Kind, Settings, Task, perform
-from tasks.config import Case, Cell, ProbeCase
+from grid.work.attempt import Done, Failed, Settings, Task, perform
+from tasks.config import Cell
 
 MAX_LOST = 3
 """A task whose worker was lost this often is recorded as failed."""
@@ -135,7 +135,7 @@ class Run:
 
     def _training(self, work: CellWork) -> Task:
         self._pending[work.cell.id] += work.cases
-        traced = tuple((each.case, each.samples) for each in work.traced if isinstance(each.case, ProbeCase))
+        traced = tuple((each.case, each.samples) for each in work.traced)
         return Task("train", work.cell, traced=traced)
 
     def _release(self, waiting: Iterable[CaseWork | CellWork]) -> None:
@@ -145,13 +145,13 @@ class Run:
                 self._ready.append(iter([self._training(work)]))
                 continue
             case = work.case
-            needed = [cell.id for cell in (case.cell, case.source) if cell]
-            prepared = case.prepared_id if work.prepare and isinstance(case, Case) else None
+            needed = [cell.id for cell in case.cells]
+            prepared = case.prepared_id if work.prepare else None
             needed += [prepared] if prepared else []
             missing = next((each for each in needed if each in self._pending), None)
             if missing is not None:
                 self._pending[missing].append(work)
-            elif isinstance(case, Case) and prepared and prepared not in self._prepared:
+            elif prepared and prepared not in self._prepared:
                 self._pending[prepared] = [work]
                 self._ready.append(iter([Task("prepare", case.seen, case)]))
             else:
@@ -196,7 +196,7 @@ class Run:
     def _verified(self, work: CaseWork) -> CaseWork:
         """What is missing of a case now that its weights are known; results of other weights do not count."""
         case, planned = work.case, work.missing
-        if not {cell.id for cell in (case.cell, case.source) if cell} & self._trained:
+        if not {cell.id for cell in case.cells} & self._trained:
             return work
         if case.id not in self._store.cases_with_shards():
             return work
@@ -259,9 +259,8 @@ class Run:
 
 
 def _shards(work: CaseWork, size: int) -> Iterator[Task]:
-    kind: Kind = "attack" if isinstance(work.case, Case) else "probe"
     for positions in cut(work.missing, size):
-        yield Task(kind, work.case.cell, work.case, positions)
+        yield Task(work.case.under.kind, work.case.cell, work.case, positions)
 
 
 def _name(task: Task) -> str:

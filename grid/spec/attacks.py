@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
-from grid.plan.asked import WantedAttack
+from grid.plan.asked import Asked
 from grid.spec.components import (
     Choice,
     Entry,
@@ -52,12 +52,12 @@ _BUDGET = ("eps", "norm", "space", "box")
 _CASCADE_KEYS = ("cascade", "name", "attacks", *HARNESS_KEYS)
 
 
-def attacks(node: Node, key: str, report: Report) -> tuple[WantedAttack, ...]:
+def attacks(node: Node, key: str, report: Report) -> tuple[Asked, ...]:
     """All variants of all attacks, with their budgets; those in error are reported and left out."""
     return tuple(wanted for item, place in alternatives(node, key) for wanted in _entry(item, place, report))
 
 
-def _entry(item: Node, key: str, report: Report) -> Iterator[WantedAttack]:
+def _entry(item: Node, key: str, report: Report) -> Iterator[Asked]:
     children = item.value if isinstance(item.value, dict) else {}
     if "cascade" in children:
         yield from _cascade(item, children, key, report)
@@ -79,7 +79,7 @@ def _entry(item: Node, key: str, report: Report) -> Iterator[WantedAttack]:
         yield from _wanted(entry, report)
 
 
-def _wanted(entry: Entry, report: Report) -> Iterator[WantedAttack]:
+def _wanted(entry: Entry, report: Report) -> Iterator[Asked]:
     facts = entry.found.facts
     norms, targeting = tuple(facts["norms"]), facts.get("targeting", ("untargeted",))
     types = {key: kind for key, kind in HARNESS_KEYS.items() if key != "source"} | {"norm": Literal[norms]}
@@ -110,7 +110,7 @@ def _wanted(entry: Entry, report: Report) -> Iterator[WantedAttack]:
             eps_label=chosen["eps"].text if "eps" in chosen else "",
         )
         for source in sources:
-            yield WantedAttack(attack, values.get("samples"), source)
+            yield Asked(attack, values.get("samples"), source)
 
 
 def _is_usable(entry: Entry, report: Report) -> bool:
@@ -187,7 +187,7 @@ def _seed(node: Node, key: str, report: Report) -> int | None:
     return seed
 
 
-def _cascade(item: Node, children: Mapping[str, Node], key: str, report: Report) -> Iterator[WantedAttack]:
+def _cascade(item: Node, children: Mapping[str, Node], key: str, report: Report) -> Iterator[Asked]:
     """Every variant of a cascade. What is said beside its members is said of all of them."""
     for name, child in children.items():
         if name not in _CASCADE_KEYS:
@@ -208,17 +208,22 @@ def _cascade(item: Node, children: Mapping[str, Node], key: str, report: Report)
         ]
         if not members:
             return
-        first = members[0].attack
+        first = _attack(members[0])
         label = chosen["eps"].text if "eps" in chosen else first.eps_label
-        then = tuple(member.attack for member in members[1:])
+        then = tuple(map(_attack, members[1:]))
         attack = replace(first, then=then, title=str(title), eps_label=label)
         for source in sources:
-            yield WantedAttack(attack, members[0].samples, source)
+            yield Asked(attack, members[0].samples, source)
+
+
+def _attack(asked: Asked) -> Attack:
+    assert isinstance(asked.under, Attack)  # noqa: S101 - what _wanted makes
+    return asked.under
 
 
 def _member(
     item: Node, key: str, chosen: Mapping[str, Choice], shared: Mapping[str, Node], report: Report
-) -> Iterator[WantedAttack]:
+) -> Iterator[Asked]:
     """One member of a cascade, with what is said of all members."""
     entry = entry_of("attack", item, key, report)
     if entry is None:

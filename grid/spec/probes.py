@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from grid.plan.asked import WantedProbe
+from grid.plan.asked import Asked
 from grid.spec.attacks import sources_of
 from grid.spec.components import Entry, alternatives, entry_of, variants
 from grid.spec.nodes import Node, Report
@@ -17,9 +17,9 @@ PROBE_KEYS: dict[str, Any] = {"samples": Count, "epochs": Literal["last", "each"
 """
 
 
-def probes(node: Node, key: str, report: Report) -> tuple[WantedProbe, ...]:
+def probes(node: Node, key: str, report: Report) -> tuple[Asked, ...]:
     """All variants of all probes; those in error are reported and left out."""
-    found: list[WantedProbe] = []
+    found: list[Asked] = []
     for item, place in alternatives(node, key):
         entry = entry_of("probe", item, place, report)
         if entry is None:
@@ -31,7 +31,7 @@ def probes(node: Node, key: str, report: Report) -> tuple[WantedProbe, ...]:
     return tuple(found)
 
 
-def _wanted(entry: Entry, report: Report) -> Iterator[WantedProbe]:
+def _wanted(entry: Entry, report: Report) -> Iterator[Asked]:
     types = {key: kind for key, kind in PROBE_KEYS.items() if key != "source"}
     written = dict(entry.written)
     source = written.pop("source", None)
@@ -46,4 +46,4 @@ def _wanted(entry: Entry, report: Report) -> Iterator[WantedProbe]:
             report.add(source, f"{entry.key}.source", "another cell has no epochs of this one's training")
             return
         for each in sources:
-            yield WantedProbe(probe, values.get("samples"), each)
+            yield Asked(probe, values.get("samples"), each)

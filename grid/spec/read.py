@@ -4,14 +4,16 @@ Every problem of a spec is found in one go, each with its line. Knows nothing of
 judged by their signatures, read from source.
 """
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from grid.plan.asked import Block, GridSpec, Published, Rule, Samples, WantedAttack, WantedProbe
-from grid.plan.expand import cells, split_size, unused_rules
+from grid.plan.asked import Asked, Block, GridSpec, Rule, Samples
+from grid.plan.expand import split_size
+from grid.plan.selection import never, select
 from grid.questions import TABLES
 from grid.spec.attacks import attacks
 from grid.spec.components import alternatives, components, mapping, trainings
@@ -23,17 +25,6 @@ from grid.spec.strict_yaml import dump, parse
 from grid.values import accept
 from tasks.config import CELL_PARTS, Component
 from tasks.parameters import Count, CountOrZero
-
-__all__ = [
-    "Block",
-    "GridSpec",
-    "Published",
-    "Rule",
-    "Samples",
-    "WantedAttack",
-    "load_spec",
-    "parse_document",
-]
 
 KEYS = (
     "name",
@@ -51,6 +42,8 @@ KEYS = (
 """The top-level keys of a spec."""
 BLOCK_KEYS = (*CELL_PARTS, "seeds", "attacks", "probes", "variant")
 """The keys of a block."""
+ASKED: Mapping[str, Callable[[Node, str, Report], tuple[Asked, ...]]] = {"attacks": attacks, "probes": probes}
+"""The keys under which stands what is asked of cells, and who reads it."""
 CELL_DEFAULTS = {"activation": "relu", "head": "softmax", "defense": "natural"}
 """The components a block has where it names none."""
 
@@ -98,10 +91,9 @@ def _read(root: Node, report: Report) -> GridSpec:
         report.add(children[key], key, "has no place in a merged document, which is complete in itself")
     samples = _samples(children.get("samples", Node({})), report)
     seeds = _seeds(children.get("seeds", Node([Node(0)])), "seeds", report)
-    shared = attacks(children["attacks"], "attacks", report) if "attacks" in children else ()
-    measured = probes(children["probes"], "probes", report) if "probes" in children else ()
+    shared = {name: read(children[name], name, report) if name in children else () for name, read in ASKED.items()}
     blocks = [
-        _block(node, key, seeds, shared, measured, report)
+        _block(node, key, seeds, shared, report)
         for node, key in _listed(children.get("cells", Node(None, root.line, root.origin)), "cells", report)
     ]
     spec = GridSpec(
@@ -136,29 +128,21 @@ def _seeds(node: Node, key: str, report: Report) -> tuple[int, ...]:
 
 
 def _block(
-    node: Node,
-    key: str,
-    seeds: tuple[int, ...],
-    shared: tuple[WantedAttack, ...],
-    measured: tuple[WantedProbe, ...],
-    report: Report,
+    node: Node, key: str, seeds: tuple[int, ...], shared: Mapping[str, tuple[Asked, ...]], report: Report
 ) -> Block:
     children = mapping(node, key, report)
     _check_keys(children, f"{key}.", BLOCK_KEYS, report)
-    axes = {kind: _axis(kind, node, children, key, report) for kind in CELL_PARTS}
+    parts = {part: _axis(part, node, children, key, report) for part in CELL_PARTS}
     variant = children.get("variant", Node(""))
-    own, looked_at = children.get("attacks"), children.get("probes")
+    asked = [
+        read(children[name], f"{key}.{name}", report) if name in children else shared[name]
+        for name, read in ASKED.items()
+    ]
     return Block(
         variant=str(_value(str, variant, f"{key}.variant", report)),
-        datasets=axes["dataset"],
-        architectures=axes["architecture"],
-        activations=axes["activation"],
-        heads=axes["head"],
-        defenses=axes["defense"],
-        trainings=axes["training"],
+        parts=parts,
         seeds=_seeds(children["seeds"], f"{key}.seeds", report) if "seeds" in children else seeds,
-        attacks=attacks(own, f"{key}.attacks", report) if own else shared,
-        probes=probes(looked_at, f"{key}.probes", report) if looked_at else measured,
+        asked=tuple(itertools.chain(*asked)),
     )
 
 
@@ -185,7 +169,7 @@ def _tables(items: list[tuple[Node, str]], report: Report) -> tuple[str, ...]:
 
 def _check_sizes(spec: GridSpec, root: Node, report: Report) -> None:
     asks_all = spec.samples.count is None
-    for dataset in (dataset for block in spec.blocks for dataset in block.datasets):
+    for dataset in (dataset for block in spec.blocks for dataset in block.parts["dataset"]):
         if asks_all and split_size(dataset) is None:
             message = f"dataset {dataset.name!r} does not declare how many samples it has: give a count"
             report.add(root, "samples.count", message)
@@ -193,25 +177,23 @@ def _check_sizes(spec: GridSpec, root: Node, report: Report) -> None:
 
 def _check_rules(spec: GridSpec, root: Node, report: Report, *, drop_unused: bool) -> tuple[GridSpec, Node]:
     """Report the rules that select nothing (or drop them), and a grid that is empty."""
-    exclude, published = unused_rules(spec)
+    selection = select(spec)
+    exclude, published = selection.unused_exclude, selection.unused_published
     if drop_unused:
         spec, root = _without(spec, root, {"exclude": set(exclude), "published": set(published)})
     else:
         rules = {f"exclude.{i}": spec.exclude[i] for i in exclude}
         rules |= {f"published.{i}": spec.published[i].rule for i in published}
-        nodes = {key: node for parent, child in root.items() for key, node in child.items(parent)}
+        nodes = {key: node for parent, child in root.items() for key, node in child.items(parent)} if rules else {}
         for key, rule in rules.items():
             report.add(nodes[key], key, "matches no case" + _why(spec, rule))
-    if next(cells(spec), None) is None:
+    if selection.is_empty:
         report.add(root, "exclude", "the grid is empty: every case is excluded")
     return spec, root
 
 
 def _why(spec: GridSpec, rule: Rule) -> str:
-    """The axes of a rule of which already no case has the value."""
-    alone = tuple(Rule({axis: values}) for axis, values in rule.allowed.items())
-    never, _ = unused_rules(replace(spec, exclude=alone, published=()))
-    return "".join(f"; none has {axis} {values[-1]!r}" for i in never for axis, values in alone[i].allowed.items())
+    return "".join(f"; none has {axis} {rule.allowed[axis][-1]!r}" for axis in never(spec, rule))
 
 
 def _without(spec: GridSpec, root: Node, unused: dict[str, set[int]]) -> tuple[GridSpec, Node]:

@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,7 +31,7 @@ from grid.ranges import Range, cover
 from grid.store.files import Files
 from grid.store.parquet import packed, read_rows
 from grid.store.unfinished import Trainings
-from tasks.config import Case, ProbeCase
+from tasks.config import Case
 from tasks.schema import FORMAT, MEASURES, SAMPLES
 
 _SHARD = re.compile(r"(\d+)-(\d+)\.parquet")
@@ -151,12 +151,12 @@ class Store:
             )
         return weights, found
 
-    def weights_of(self, case: Case | ProbeCase) -> str | None:
+    def weights_of(self, case: Case) -> str | None:
         """What the rows of a case are made with: the SHA-256 of the weights of its cell, and of its source's if any.
 
         None if one of them is not trained.
         """
-        facts = [self.cell_facts(cell.id) for cell in (case.cell, case.source) if cell]
+        facts = [self.cell_facts(cell.id) for cell in case.cells]
         return name_weights(*(str(each["weights_sha256"]) if each else None for each in facts))
 
     def history(self, cell_id: str) -> pa.Table:
@@ -355,8 +355,12 @@ class Store:
             )
 
 
+@overload
+def name_weights(*digests: str) -> str: ...
+@overload
+def name_weights(*digests: str | None) -> str | None: ...
 def name_weights(*digests: str | None) -> str | None:
-    """One text for the weights of a cell and of the source of a transfer; None if one is missing."""
+    """One text for the weights of a cell and, in a transfer, of its source; None if one is missing."""
     return "+".join(d for d in digests if d) if all(digests) else None
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from grid.errors import ForeignFileError, StoreError
 from grid.ranges import Range
-from tasks.config import Case, Cell, ProbeCase
+from tasks.config import Case, Cell
 
 Kind = Literal["train", "prepare", "attack", "probe", "compact"]
 
@@ -33,16 +33,16 @@ class Task:
 
     kind: Kind
     cell: Cell
-    case: Case | ProbeCase | None = None
+    case: Case | None = None
     positions: Range | None = None
-    traced: tuple[tuple[ProbeCase, int], ...] = ()
+    traced: tuple[tuple[Case, int], ...] = ()
 
     @property
     def id(self) -> str:
         """The cell's id, or the case's with the positions: names the folder of its failures."""
         if self.case is None:
             return self.cell.id
-        if self.kind == "prepare" and isinstance(self.case, Case):
+        if self.kind == "prepare":
             return self.case.prepared_id
         if self.positions is None:
             return self.case.id

@@ -1,19 +1,22 @@
 """What a worker does: load, compute, commit. Knows the store and the tasks, nothing of Ray or of the run around it."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
+import pyarrow as pa
 from safetensors.torch import save
 
-from grid.plan.expand import needs_preparing
 from grid.ranges import Range
-from grid.store.store import Store
+from grid.store.store import Store, name_weights
 from grid.work.attempt import Settings, Task
 from grid.work.training import train_cell
 from grid.work.worker import open_store, order_of, provenance, root_of, samples_of, signed, state_of, trained
-from tasks.config import Case, ProbeCase, canonical
+from tasks.config import Case, canonical
 from tasks.judge import attack_samples
 from tasks.model import kept_split
+from tasks.needs import is_prepared
 from tasks.prepare import prepare_attack
 from tasks.probe import probe_samples
 from tasks.types import DataError
@@ -26,52 +29,27 @@ def perform(task: Task, settings: Settings) -> float:
     match task:
         case Task("train", cell):
             train_cell(store, cell, settings, dict(task.traced))
-        case Task("attack", _, Case() as case, Range() as positions):
-            attack_shard(store, case, positions, settings)
-        case Task("probe", _, ProbeCase() as case, Range() as positions):
-            probe_shard(store, case, positions, settings)
+        case Task("attack" | "probe", _, Case() as case, Range() as positions):
+            run_shard(store, case, positions, settings)
         case Task("prepare", _, Case() as case):
             prepare_case(store, case, settings)
-        case Task("compact", _, Case() | ProbeCase() as case):
+        case Task("compact", _, Case() as case):
             store.compact(case.id)
     return time.perf_counter() - begun
 
 
-def probe_shard(store: Store, case: ProbeCase, positions: Range, settings: Settings) -> None:
-    """Measure the samples at these positions of the case's order and commit the rows."""
-    root = root_of(settings)
+def run_shard(store: Store, case: Case, positions: Range, settings: Settings) -> None:
+    """Attack or probe the samples at these positions of the case's order and commit their rows."""
     model, weights = trained(store, case.cell, settings)
-    source, source_weights = trained(store, case.source, settings) if case.source else (None, None)
-    rows = probe_samples(
-        model,
-        case,
-        *samples_of(case, positions, root),
-        batch_size=settings.batch_size,
-        fixed_batch=settings.fixed_batch,
-        source=source,
-    )
-    made_with = f"{weights}+{source_weights}" if source_weights else weights
-    store.save_shard(case.id, positions, signed(rows, case.cell, settings), made_with, canonical(case.resolved()))
-
-
-def attack_shard(store: Store, case: Case, positions: Range, settings: Settings) -> None:
-    """Attack the samples at these positions of the case's order and commit their rows."""
-    root = root_of(settings)
-    model, weights = trained(store, case.cell, settings)
-    source, source_weights = trained(store, case.source, settings) if case.source else (None, None)
-    state = None
-    if needs_preparing(case):
-        state = state_of(settings.store, case.prepared_id, source_weights or weights)
-    rows = attack_samples(
-        model,
-        case,
-        *samples_of(case, positions, root),
-        batch_size=settings.batch_size,
-        fixed_batch=settings.fixed_batch,
-        source=source,
-        state=state,
-    )
-    made_with = f"{weights}+{source_weights}" if source_weights else weights
+    source, seen_weights = trained(store, case.source, settings) if case.source else (None, weights)
+    given = samples_of(case, positions, root_of(settings))
+    if case.under.kind == "probe":
+        work: Callable[..., pa.Table] = partial(probe_samples, model, case, *given)
+    else:
+        state = state_of(settings.store, case.prepared_id, seen_weights) if is_prepared(case) else None
+        work = partial(attack_samples, model, case, *given, state=state)
+    rows = work(source=source, batch_size=settings.batch_size, fixed_batch=settings.fixed_batch)
+    made_with = name_weights(weights, seen_weights) if case.source else weights
     store.save_shard(case.id, positions, signed(rows, case.cell, settings), made_with, canonical(case.resolved()))
 
 

@@ -18,7 +18,7 @@ from grid.ranges import Range, subtract
 from grid.store.store import Store
 from grid.work.attempt import Settings
 from grid.work.worker import device, provenance, root_of, samples_of, signed, trained
-from tasks.config import Cell, ProbeCase, canonical
+from tasks.config import Case, Cell, canonical
 from tasks.model import Classifier, build_model, kept_split
 from tasks.needs import Base, base_of
 from tasks.probe import probe_samples
@@ -34,7 +34,7 @@ _TELL_SECONDS = 1.0
 """How often a training says how far it is."""
 
 
-def train_cell(store: Store, cell: Cell, settings: Settings, traced: Mapping[ProbeCase, int]) -> None:
+def train_cell(store: Store, cell: Cell, settings: Settings, traced: Mapping[Case, int]) -> None:
     """Train a cell and commit its weights, its history and the facts about it. Does nothing if all is there.
 
     `traced` are the probes of every epoch, with how many samples each wants; for them a cell that is there is trained
@@ -99,14 +99,14 @@ def _evaluated(
     return model.to(device()).eval(), store.history(base.cell.id)
 
 
-def _lacks(store: Store, case: ProbeCase, count: int, weights: str) -> bool:
+def _lacks(store: Store, case: Case, count: int, weights: str) -> bool:
     return bool(subtract(count, [file.positions for file in store.inventory(case.id, weights).whole]))
 
 
 class _Watch:
     """Looks at a training after each epoch: tells how far it is, measures, keeps its state now and then."""
 
-    def __init__(self, store: Store, cell: Cell, settings: Settings, wanted: Mapping[ProbeCase, int]) -> None:
+    def __init__(self, store: Store, cell: Cell, settings: Settings, wanted: Mapping[Case, int]) -> None:
         self.wanted = wanted
         self._store, self._cell, self._settings = store, cell, settings
         self._traced: dict[str, pa.Table] = {}
@@ -160,7 +160,7 @@ class _Watch:
             signed_rows = signed(rows.take(order), self._cell, self._settings)
             self._store.save_shard(case.id, Range(0, count), signed_rows, weights, canonical(case.resolved()))
 
-    def _measured(self, case: ProbeCase, count: int, epoch: Epoch) -> pa.Table:
+    def _measured(self, case: Case, count: int, epoch: Epoch) -> pa.Table:
         images, labels, samples = samples_of(case, Range(0, count), root_of(self._settings))
         return probe_samples(
             epoch.model,

@@ -18,7 +18,7 @@ from grid import __version__
 from grid.ranges import Range
 from grid.store.store import Store
 from grid.work.attempt import Settings
-from tasks.config import Case, Cell, ProbeCase
+from tasks.config import Case, Cell
 from tasks.model import Classifier, build_model, kept_split
 from tasks.streams import sample_order
 from tasks.types import DataError, DataRoot, ModelError
@@ -48,7 +48,7 @@ def settle(place: Place | None = None, threads: int | None = None) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def samples_of(case: Case | ProbeCase, positions: Range, root: DataRoot) -> tuple[Tensor, Tensor, Tensor]:
+def samples_of(case: Case, positions: Range, root: DataRoot) -> tuple[Tensor, Tensor, Tensor]:
     """Images, labels and indices of the samples at some positions of a case's order."""
     split = kept_split(case.cell.dataset, "test", root)
     order = order_of(len(split.labels), case.order)
