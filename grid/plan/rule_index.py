@@ -47,37 +47,50 @@ class Box(NamedTuple):
     asked: Sequence[int]
 
 
+class KeyedRule:
+    """A rule with its values made ready to be looked up."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.axes = [
+            (axis, axis.partition(".")[0], frozenset(map(key_of, values))) for axis, values in rule.allowed.items()
+        ]
+
+
 class BlockIndex:
     """Finds what rules select of one block. `asked` counts as one item where nothing is asked of the block's cells."""
 
     def __init__(self, block: Block) -> None:
-        self._block = block
         self._lists: dict[str, Sequence[object]] = dict(zip(CELL_LISTS, block.axes, strict=True))
         self._asked: Sequence[Asked | None] = block.asked or (None,)
         self._positions: dict[str, dict[Hashable, list[int]]] = {}
+        self._variant = key_of(block.variant)
+        self._all: dict[str, Sequence[int]] = {name: range(len(values)) for name, values in self._lists.items()}
+        self._cells = list(self._all.items())
+        self._all["asked"] = range(len(self._asked))
         sizes = [len(values) for values in self._lists.values()]
         self._strides = [math.prod(sizes[place + 1 :]) for place in range(len(sizes))]
 
-    def boxes(self, rule: Rule) -> list[Box]:
+    def boxes(self, rule: "KeyedRule") -> list[Box]:
         """What the rule selects, as products that do not overlap, none of them empty."""
-        cells: dict[str, Sequence[int]] = {name: range(len(values)) for name, values in self._lists.items()}
-        asked: Sequence[int] = range(len(self._asked))
+        narrowed: dict[str, Sequence[int]] = {}
         sources: dict[str, Keys] = {}
-        for axis, values in rule.allowed.items():
-            keys, kind = frozenset(map(key_of, values)), axis.partition(".")[0]
+        for axis, kind, keys in rule.axes:
             if kind == "source":
                 sources[axis.partition(".")[2]] = keys
-            elif kind == "variant":
-                asked = asked if key_of(self._block.variant) in keys else ()
-            elif kind in self._lists:
-                cells[kind] = _both(cells[kind], self._matching(axis, keys))
-            else:
-                asked = _both(asked, self._matching(axis, keys))
-            if not asked or not cells.get(kind, True):
+                continue
+            if kind == "variant":
+                if self._variant not in keys:
+                    return []
+                continue
+            matching = self._matching(axis, keys)
+            place = kind if kind in self._lists else "asked"
+            narrowed[place] = _both(narrowed[place], matching) if place in narrowed else matching
+            if not narrowed[place]:
                 return []
+        asked = narrowed.pop("asked", self._all["asked"])
         if not sources:
-            return [Box(tuple(cells.values()), asked)]
-        found = (self._with_source(cells, position, sources) for position in asked)
+            return [Box(tuple(narrowed.get(name, every) for name, every in self._cells), asked)]
+        found = (self._with_source(narrowed, position, sources) for position in asked)
         return [box for box in found if box is not None]
 
     def flat(self, box: Box) -> Iterator[int]:
@@ -95,16 +108,17 @@ class BlockIndex:
             for position, thing in enumerate(things):
                 positions.setdefault(key_of(read(thing)), []).append(position)
             self._positions[axis] = positions
-        found = [self._positions[axis].get(key, []) for key in keys]
-        return sorted(itertools.chain(*found))
+        if len(keys) == 1:
+            return self._positions[axis].get(next(iter(keys)), ())
+        return sorted(itertools.chain(*(self._positions[axis].get(key, ()) for key in keys)))
 
-    def _with_source(self, cells: dict[str, Sequence[int]], position: int, sources: dict[str, Keys]) -> Box | None:
+    def _with_source(self, given: dict[str, Sequence[int]], position: int, sources: dict[str, Keys]) -> Box | None:
         """Of one thing asked, the cells whose source is selected: a source has what it does not name from its cell."""
         asked = self._asked[position]
         if asked is None:
             return None
         named = dict(asked.source)
-        narrowed = dict(cells)
+        narrowed = {name: given.get(name, every) for name, every in self._cells}
         for part, keys in sources.items():
             if part not in named:
                 narrowed[part] = _both(narrowed[part], self._matching(part, keys))
@@ -126,8 +140,6 @@ def key_of(value: object) -> Hashable:
 
 
 def _both(some: Sequence[int], others: Sequence[int]) -> Sequence[int]:
-    if isinstance(some, range) and len(some) == 0:
-        return ()
     kept = set(others)
     return [position for position in some if position in kept]
 
