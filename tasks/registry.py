@@ -35,7 +35,7 @@ FOLDERS = {
 }
 KINDS = (*FOLDERS, "training")
 SHARED = {"dataset": "mixed", "architecture": "extended", "activation": "placed"}
-"""The functions of `tasks/shared.py` whose parameters every component of a kind has beside its own."""
+"""The functions whose parameters every component of a kind has beside its own; in `_every.py` of the kind's folder."""
 REQUIRED = object()
 """The default of a parameter that has none."""
 
@@ -130,10 +130,10 @@ def shared(kind: str) -> Mapping[str, Parameter]:
     """The parameters that every component of a kind has beside its own, from the function that acts on them."""
     if kind not in SHARED:
         return {}
-    path = Path(__file__).parent / "shared.py"
+    path = Path(__file__).parent / FOLDERS[kind] / "_every.py"
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    return _parameters(functions[SHARED[kind]], f"tasks.shared:{SHARED[kind]}")
+    return _parameters(functions[SHARED[kind]], f"tasks.{FOLDERS[kind]}._every:{SHARED[kind]}")
 
 
 def load(kind: str, name: str) -> Callable[..., Any]:
