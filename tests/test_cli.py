@@ -236,7 +236,9 @@ def test_an_unknown_table_or_grid_is_said_with_those_there_are(store):
     assert "There are: toy" in call("table", store, "--grid", "no").stderr
 
 
-@pytest.mark.parametrize("kind", ["datasets", "architectures", "activations", "heads", "defenses", "attacks"])
+@pytest.mark.parametrize(
+    "kind", ["datasets", "architectures", "activations", "heads", "defenses", "trainings", "attacks"]
+)
 def test_components_are_listed_with_their_parameters(kind):
     listed = json.loads(call("list", kind, "--json").stdout)
     assert listed
