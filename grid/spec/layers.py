@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from grid.spec.nodes import Node, Report, moved, unknown
+from grid.spec.nodes import Node, Report, moved
 from grid.spec.strict_yaml import parse
 from tasks.config import CELL_PARTS
+from tasks.words import unknown
 
 OVERRIDE = "--set "
 """How the origin of a value given by `--set` starts: it stands in no file."""
