@@ -4,10 +4,7 @@ import json
 
 from grid.plan.defaults import defaults
 from tasks import registry
-from tasks.config import CELL_PARTS, Attack, Case, Cell, Component, Json, Probe, ProbeCase
-
-LABELLED = ("architecture", "activation", "defense")
-"""The parts of a cell whose parameters tell the cells of a study apart."""
+from tasks.config import CELL_PARTS, LABELLED_AXES, Attack, Case, Cell, Component, Json, Probe, ProbeCase
 
 
 def axes(thing: Case | ProbeCase | Cell) -> dict[str, Json]:
@@ -29,7 +26,7 @@ def axes(thing: Case | ProbeCase | Cell) -> dict[str, Json]:
         "box": budget.box if budget else None,
         "source": _source_label(cell, source) if source else None,
         "source_cell_id": source.id if source else None,
-        **{f"{kind}_label": _label(getattr(cell, kind), []) for kind in LABELLED},
+        **{f"{kind}_label": _label(getattr(cell, kind), []) for kind in LABELLED_AXES},
         "cell_label": _cell_label(cell),
         "attack_label": _attack_label(attack, cell, source) if attack else None,
         "probe_label": _probe_label(probe, cell, source) if probe else None,

@@ -7,15 +7,12 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from grid.plan.asked import Rule
-from tasks.config import CELL_PARTS, Attack, Cell, Component, Norm, Probe, Space
+from tasks.config import CELL_AXES, CELL_PARTS, Attack, Cell, Component, Norm, Probe, Space
 
+CELL_LISTS = (*CELL_PARTS, "seed")
+"""The lists of a block whose product are its cells."""
 AXES: dict[str, Any] = {
-    "dataset": str,
-    "architecture": str,
-    "activation": str,
-    "head": str,
-    "defense": str,
-    "seed": int,
+    **{axis: int if axis == "seed" else str for axis in CELL_AXES},
     "attack": str,
     "probe": str,
     "norm": Norm,
@@ -31,7 +28,7 @@ Beside these: SOURCE_AXES, and parameters, as `attack.steps`.
 """
 PARAMETER_KINDS = (*CELL_PARTS, "attack", "probe")
 """The kinds of component whose parameters a rule may name."""
-SOURCE_AXES = tuple(f"source.{part}" for part in (*CELL_PARTS, "seed"))
+SOURCE_AXES = tuple(f"source.{part}" for part in CELL_LISTS)
 """A component, or the seed, of the cell that an attack looks at."""
 
 
@@ -46,7 +43,7 @@ class Subject(NamedTuple):
 
 
 _Reader: TypeAlias = Callable[[Subject], object]
-_ABSENT = object()
+ABSENT = object()
 """The value of an axis that a case does not have: no rule allows it."""
 
 
@@ -61,7 +58,7 @@ class RuleIndex:
         self._tables: dict[tuple[str, ...], dict[Hashable, list[int]]] = {}
         self._lists: list[tuple[int, list[tuple[_Reader, frozenset[Hashable]]]]] = []
         for number, rule in enumerate(rules):
-            allowed = {axis: [_key(value) for value in values] for axis, values in sorted(rule.allowed.items())}
+            allowed = {axis: [key_of(value) for value in values] for axis, values in sorted(rule.allowed.items())}
             if all(len(keys) == 1 for keys in allowed.values()):
                 table = self._tables.setdefault(tuple(allowed), {})
                 table.setdefault(tuple(keys[0] for keys in allowed.values()), []).append(number)
@@ -74,21 +71,21 @@ class RuleIndex:
         """Positions, as given, of the rules that select it."""
         found: list[int] = []
         for axes, table in self._tables.items():
-            values = tuple(_key(read(subject)) for read in self._readers[axes])
+            values = tuple(key_of(read(subject)) for read in self._readers[axes])
             found += table.get(values, ())
         for number, tests in self._lists:
-            if all(_key(read(subject)) in keys for read, keys in tests):
+            if all(key_of(read(subject)) in keys for read, keys in tests):
                 found.append(number)
         return sorted(found)
 
 
-def _key(value: object) -> Hashable:
+def key_of(value: object) -> Hashable:
     """Equal for values that a reader takes for equal: 1 and 1.0 are, 1 and true are not."""
     match value:
         case bool():
             return (bool, value)
         case list():
-            return tuple(_key(item) for item in value)
+            return tuple(key_of(item) for item in value)
         case Hashable():
             return value
     raise TypeError(f"{value!r} is no value of an axis")
@@ -105,18 +102,18 @@ def _reader(axis: str) -> _Reader:
     if kind == "variant":
         return lambda subject: subject.variant
     if kind == "probe":
-        return lambda subject: subject.probe.name if subject.probe else _ABSENT
+        return lambda subject: subject.probe.name if subject.probe else ABSENT
     return lambda subject: _of_attack(subject.attack, kind)
 
 
 def _of_cell(cell: Cell, kind: str) -> object:
-    found = getattr(cell, kind, _ABSENT)
+    found = getattr(cell, kind, ABSENT)
     return found.name if isinstance(found, Component) else found
 
 
 def _of_attack(attack: Attack | None, kind: str) -> object:
     if attack is None:
-        return _ABSENT
+        return ABSENT
     if kind == "targets":
         return attack.targets
     return attack.name if kind == "attack" else getattr(attack.budget, kind)
@@ -129,9 +126,11 @@ def _parameter(subject: Subject, kind: str, name: str) -> object:
         component = chosen.component if chosen else None
     else:
         component = getattr(subject.cell, kind)
-    if component is None:
-        return _ABSENT
+    return ABSENT if component is None else parameter_of(component, name)
+
+
+def parameter_of(component: Component, name: str) -> object:
+    """The value of a component's parameter, or ABSENT; of a combination, what the first part that has it says."""
     if component.parts != (component,) and name == "parts":
         return [part.name for part in component.parts]
-    # Of a combination: what the first of its parts that has such a parameter says.
-    return next((part.parameters[name] for part in component.parts if name in part.parameters), _ABSENT)
+    return next((part.parameters[name] for part in component.parts if name in part.parameters), ABSENT)
