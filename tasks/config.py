@@ -103,6 +103,8 @@ CELL_PARTS = tuple(part.name for part in fields(Cell) if part.name != "seed")
 """The kinds of component that a cell is made of, in the order in which a block's product varies them, slowest first."""
 CELL_AXES = (*(part for part in CELL_PARTS if part != "training"), "seed")
 """The columns that name a cell, in the order in which tables sort by them."""
+LABELLED_AXES = ("architecture", "activation", "defense")
+"""The axes whose parameters tell the cells of a study apart: they have a column in words too, `architecture_label`."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ Components of other packages join through an entry point of the group `attackgri
 """
 
 import ast
-import difflib
 import functools
 import importlib
 import importlib.util
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from tasks import parameters as parameter_types
+from tasks.words import unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -172,10 +172,7 @@ def _source(module: str) -> Path | None:
 
 
 def _unknown(kind: str, name: str) -> UnknownComponentError:
-    known = names(kind)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return UnknownComponentError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known)}")
+    return UnknownComponentError(unknown(kind, name, names(kind)))
 
 
 def _describe(kind: str, name: str, node: ast.FunctionDef, origin: str) -> Description:

@@ -5,10 +5,7 @@ from functools import lru_cache
 
 from grid.plan.defaults import defaults
 from tasks import registry
-from tasks.config import CELL_AXES, CELL_PARTS, Attack, Cell, Component, Json, Probe
-
-LABELLED = ("architecture", "activation", "defense")
-"""The parts of a cell whose parameters tell the cells of a study apart."""
+from tasks.config import CELL_AXES, CELL_PARTS, LABELLED_AXES, Attack, Cell, Component, Json, Probe
 
 
 def cell_columns(cell: Cell) -> dict[str, Json]:
@@ -16,7 +13,7 @@ def cell_columns(cell: Cell) -> dict[str, Json]:
     parts = {axis: getattr(cell, axis) for axis in CELL_AXES}
     return {
         **{axis: part.name if isinstance(part, Component) else part for axis, part in parts.items()},
-        **{f"{part}_label": label(getattr(cell, part)) for part in LABELLED},
+        **{f"{part}_label": label(getattr(cell, part)) for part in LABELLED_AXES},
         "cell_label": _cell_label(cell),
     }
 

@@ -34,7 +34,7 @@ PARAMETER_KINDS = (*CELL_PARTS, "attack", "probe")
 SOURCE_AXES = tuple(f"source.{part}" for part in CELL_LISTS)
 """A component, or the seed, of the cell that an attack looks at."""
 
-_ABSENT = object()
+ABSENT = object()
 """The value of an axis that a case does not have: no rule allows it."""
 
 Keys: TypeAlias = frozenset[Hashable]
@@ -148,7 +148,7 @@ def _reader(axis: str) -> Callable[[Any], object]:
     """What an axis says of a member of the list that it is about."""
     kind, _, parameter = axis.partition(".")
     if kind in CELL_LISTS:
-        return (lambda thing: _parameter(thing, parameter)) if parameter else _name
+        return (lambda thing: parameter_of(thing, parameter)) if parameter else _name
     return lambda asked: _of_asked(asked, kind, parameter)
 
 
@@ -159,18 +159,18 @@ def _name(thing: Component | int) -> object:
 def _of_asked(asked: Asked | None, kind: str, parameter: str) -> object:
     under: Attack | Probe | None = asked.under if asked else None
     if under is None or (kind in {"attack", "probe"} and under.kind != kind):
-        return _ABSENT
+        return ABSENT
     if parameter:
-        return _parameter(under.component, parameter)
+        return parameter_of(under.component, parameter)
     if kind in {"attack", "probe"}:
         return under.name
     if isinstance(under, Probe):
-        return _ABSENT
+        return ABSENT
     return under.targets if kind == "targets" else getattr(under.budget, kind)
 
 
-def _parameter(component: Component, name: str) -> object:
+def parameter_of(component: Component, name: str) -> object:
+    """The value of a component's parameter, or ABSENT; of a combination, what the first part that has it says."""
     if component.parts != (component,) and name == "parts":
         return [part.name for part in component.parts]
-    # Of a combination: what the first of its parts that has such a parameter says.
-    return next((part.parameters[name] for part in component.parts if name in part.parameters), _ABSENT)
+    return next((part.parameters[name] for part in component.parts if name in part.parameters), ABSENT)

@@ -22,10 +22,11 @@ from grid.spec.components import (
     variants,
 )
 from grid.spec.ensembles import ENSEMBLES
-from grid.spec.nodes import Node, Report, moved, plain, unknown
+from grid.spec.nodes import Node, Report, moved, plain
 from grid.values import accept
 from tasks.config import CELL_PARTS, Attack, Budget, Component, Json, Norm, Space
 from tasks.parameters import Count, CountOrZero, Positive
+from tasks.words import unknown
 
 HARNESS_KEYS: dict[str, Any] = {
     "eps": Positive,

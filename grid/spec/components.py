@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from grid.plan.defaults import defaults
-from grid.spec.nodes import Node, Report, plain, unknown
+from grid.spec.nodes import Node, Report, plain
 from grid.values import accept, fractions
 from tasks import registry
 from tasks.config import COMBINED, Component, Json, canonical
 from tasks.registry import REQUIRED, Description
+from tasks.words import unknown
 
 MAX_VARIANTS = 100_000
 """How many variants one entry's `each` may make."""

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from grid.spec.nodes import Node, Report, moved, unknown
+from grid.spec.nodes import Node, Report, moved
 from grid.spec.strict_yaml import MAX_VALUES, parse
 from tasks.config import CELL_PARTS
+from tasks.words import unknown
 
 MAX_BYTES = 4_000_000
 """The largest file that is read."""

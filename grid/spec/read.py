@@ -18,13 +18,14 @@ from grid.questions import TABLES
 from grid.spec.attacks import attacks
 from grid.spec.components import alternatives, components, mapping, trainings
 from grid.spec.layers import layered
-from grid.spec.nodes import Node, Report, plain, unknown
+from grid.spec.nodes import Node, Report, plain
 from grid.spec.probes import probes
 from grid.spec.rules import inline_published, read_published, read_rule
 from grid.spec.strict_yaml import dump, parse
 from grid.values import accept
 from tasks.config import CELL_PARTS, Component
 from tasks.parameters import Count, CountOrZero
+from tasks.words import unknown
 
 KEYS = (
     "name",
