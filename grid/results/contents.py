@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from grid.errors import ForeignFileError
 from grid.plan.costs import Costs
 from grid.ranges import cover
 from grid.results import query
-from grid.store.store import Store, name_weights
+from grid.store.cells import name_weights
+from grid.store.store import Store
 from tasks.config import canonical
 
 OnBroken = Callable[[str, str], None]
@@ -19,27 +18,26 @@ OnBroken = Callable[[str, str], None]
 
 def connect(store: Store, on_broken: OnBroken) -> query.Connection:
     """The views of a store, over the files that count now."""
-    grids = store.grids()
-    cells = list(store.cells())
+    grids = store.grids.names()
+    cells = list(store.cells.all())
     weights = {facts["cell_id"]: facts["weights_sha256"] for facts in cells}
-    paths = [(name, store.files.here(f"grids/{name}/wanted.parquet")) for name in grids]
-    asked = {case.id: case for _, path in paths for case in _cases(path)}
+    asked = {case.id: case for name in grids for case in _cases(store, name)}
     slices: dict[bool, list[query.Slice]] = {False: [], True: []}
-    for case in sorted(store.cases_with_shards() & asked.keys()):
+    for case in sorted(store.shards.cases() & asked.keys()):
         made_with = name_weights(*map(weights.get, asked[case].cells))
         slices[asked[case].is_probe] += _slices(store, case, made_with, on_broken)
     return query.connect(
         query.Contents(
-            wanted=paths,
-            published=[(name, store.files.here(f"grids/{name}/published.parquet")) for name in grids],
+            wanted=[(name, store.grids.wanted_path(name)) for name in grids],
+            published=[(name, store.grids.published_path(name)) for name in grids],
             slices=slices[False],
             measures=slices[True],
-            histories=[(cell, store.files.here(f"cells/{cell}/history.parquet")) for cell in weights],
+            histories=[(cell, store.cells.history_path(cell)) for cell in weights],
             trainings=_table(store.trainings.all(), query.TRAININGS),
             prepared=_table(_prepared(store), query.PREPARED),
             cells=_table(({**c, "cell": canonical(c["cell"])} for c in cells), query.CELLS),
-            failures=_table(store.failures(), query.FAILURES),
-            runs=_table(store.runs(), query.RUNS),
+            failures=_table(store.failures.all(), query.FAILURES),
+            runs=_table(store.runs.all(), query.RUNS),
         )
     )
 
@@ -63,11 +61,8 @@ class _Asked(NamedTuple):
     is_probe: bool
 
 
-def _cases(path: str) -> Iterable[_Asked]:
-    try:
-        table = pq.read_table(path, columns=["case_id", "cell_id", "source_cell_id", "probe"])
-    except (OSError, pa.ArrowException) as error:
-        raise ForeignFileError(f"{path}: torn, or no table of attackgrid's. Launch the grid's spec again.") from error
+def _cases(store: Store, grid: str) -> Iterable[_Asked]:
+    table = store.grids.wanted(grid, ["case_id", "cell_id", "source_cell_id", "probe"])
     rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
     return (
         _Asked(case, [cell, source] if source else [cell], probe is not None)
@@ -78,18 +73,20 @@ def _cases(path: str) -> Iterable[_Asked]:
 
 def _prepared(store: Store) -> Iterable[dict[str, Any]]:
     """One record for each fact of each prepared attack."""
-    for record in store.prepared():
+    for record in store.prepared.all():
         for fact, value in record["facts"].items():
             yield {**record, "fact": fact, "value": value}
 
 
 def _slices(store: Store, case: str, weights: str | None, on_broken: OnBroken) -> list[query.Slice]:
-    found = store.inventory(case, weights)
+    found = store.shards.inventory(case, weights)
     for path, reason in found.broken:
-        on_broken(store.files.absolute(path), reason)
+        on_broken(store.shards.where(path), reason)
     files = {file.positions: file for file in found.whole}
     return [
-        query.Slice(case, store.files.here(files[s.stored].path), s.stored.start, s.skip, s.take, files[s.stored].rows)
+        query.Slice(
+            case, store.shards.local_path(files[s.stored].path), s.stored.start, s.skip, s.take, files[s.stored].rows
+        )
         for s in cover(files)
     ]
 
