@@ -174,8 +174,8 @@ def resume(store: str, grid: str | None, **execution: Any) -> NoReturn:  # noqa:
     as_json = execution.pop("as_json")
     ended: list[tuple[int, dict[str, Any]]] = []
     for name in _grids(opened, grid):
-        document = opened.grid_document(name)
-        ended.append(_launch(parse_document(document, f"{store}/grids/{name}/spec.yaml"), opened, execution))
+        loaded = parse_document(opened.grids.document(name), opened.grids.document_path(name))
+        ended.append(_launch(loaded, opened, execution))
         if ended[-1][0] == 130:
             break
     if as_json:
@@ -224,7 +224,7 @@ def table(store: str, name: str | None, grid: str | None, form: str | None, as_j
     found = [
         (each, wanted, query(connection, wanted, each))
         for each in _grids(opened, grid)
-        for wanted in ([name] if name else parse_document(opened.grid_document(each), store).tables)
+        for wanted in ([name] if name else parse_document(opened.grids.document(each), store).tables)
     ]
     if form == "json" and not (name and len(found) == 1):
         _print_json([{"grid": g, "table": t, "rows": json.loads(render(rows, form))} for g, t, rows in found])
@@ -262,7 +262,7 @@ def compact(store: str) -> None:
     from grid.store.store import Store
 
     opened = Store.existing(store)
-    merged = sum(opened.compact(case) for case in sorted(opened.cases_with_shards()))
+    merged = sum(opened.shards.merge(case) for case in sorted(opened.shards.cases()))
     click.echo(f"{merged} cases compacted")
 
 
@@ -331,7 +331,7 @@ def _status(location: str, form: str, *, clear: bool) -> bool:
 
 
 def _grids(store: "Store", chosen: str | None) -> list[str]:
-    names = store.grids()
+    names = store.grids.names()
     if chosen is None:
         return names
     if chosen not in names:

@@ -170,7 +170,7 @@ def test_a_shard_that_kills_every_worker_is_recorded_and_the_rest_is_finished(tm
     run = command("launch", spec, "--store", tmp_path / "store", "--cpus", 2)
     _, err = run.communicate(timeout=250)
     assert run.returncode == 3, err
-    failures = list(Store(str(tmp_path / "store")).failures())
+    failures = list(Store(str(tmp_path / "store")).failures.all())
     assert [f["kind"] for f in failures] == ["worker", "worker"]
     assert len(rows(tmp_path / "store")) == 20
 
@@ -189,7 +189,7 @@ def test_ctrl_c_once_finishes_what_runs_and_twice_does_not_wait_for_it(tmp_path,
     assert "interrupted: finishing what is running" in err
     assert "Traceback" not in err
     assert (num_shards(store) > 0) == (times == 1)
-    outcome = next(iter(Store(str(store)).runs()))["outcome"]
+    outcome = next(iter(Store(str(store)).runs.all()))["outcome"]
     assert outcome == "interrupted"
 
 

@@ -6,9 +6,8 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from grid.errors import ForeignFileError, UsageError
+from grid.errors import UsageError
 from grid.plan.asked import Rule
 from grid.plan.costs import Costs
 from grid.ranges import cover
@@ -16,7 +15,8 @@ from grid.results import views
 from grid.results.database import Connection
 from grid.results.query import history_seconds
 from grid.results.where import COLUMNS, Subject, selector, subjects, why_none
-from grid.store.store import Store, name_weights
+from grid.store.cells import name_weights
+from grid.store.store import Store
 from tasks.config import canonical
 
 OnBroken = Callable[[str, str], None]
@@ -51,31 +51,33 @@ class Scope:
         return self.is_whole or (case in self.cases if case else record["cell_id"] in self.cells)
 
 
-def connect(store: Store, on_broken: OnBroken, where: Rule | None = None) -> Connection:
+def connect(
+    store: Store, on_broken: OnBroken, where: Rule | None = None, grids: Sequence[str] | None = None
+) -> Connection:
     """The views of a store, over the files that count now; only of the wanted rows that a rule selects, if given.
 
-    A rule that names nothing but the axes of cells selects those that no grid wants as well. Runs are never narrowed.
-    Raises UsageError where the rule selects nothing of what there is.
+    `grids`: only what these ask for; None is all there is. A rule that names nothing but the axes of cells selects
+    those that no grid wants as well. Runs are never narrowed. Raises UsageError where the rule selects nothing of
+    what there is.
     """
-    grids = store.grids()
-    wanted = [(name, store.files.here(f"grids/{name}/wanted.parquet")) for name in grids]
-    trained = {facts["cell_id"]: facts for facts in store.cells()}
-    scope = _scope([path for _, path in wanted], trained.values(), where)
+    names = store.grids.names() if grids is None else list(grids)
+    trained = {facts["cell_id"]: facts for facts in store.cells.all()}
+    scope = _scope(store, names, trained.values(), where)
     shown = [facts for facts in trained.values() if scope.has(facts)]
     slices = _stored(store, scope.cases, trained, on_broken)
     return views.connect(
         views.Contents(
-            wanted=wanted,
+            wanted=[(name, store.grids.wanted_path(name)) for name in names],
             left_out=scope.left_out,
-            published=[(name, store.files.here(f"grids/{name}/published.parquet")) for name in grids],
+            published=[(name, store.grids.published_path(name)) for name in names],
             slices=slices[False],
             measures=slices[True],
-            histories=[(f["cell_id"], store.files.here(f"cells/{f['cell_id']}/history.parquet")) for f in shown],
+            histories=[(facts["cell_id"], store.cells.history_path(facts["cell_id"])) for facts in shown],
             trainings=_table(filter(scope.has, store.trainings.all()), views.TRAININGS),
             prepared=_table(_prepared(store), views.PREPARED),
             cells=_table(({**facts, "cell": canonical(facts["cell"])} for facts in shown), views.CELLS),
-            failures=_table(filter(scope.has, store.failures()), views.FAILURES),
-            runs=_table(store.runs(), views.RUNS),
+            failures=_table(filter(scope.has, store.failures.all()), views.FAILURES),
+            runs=_table(store.runs.all(), views.RUNS),
         )
     )
 
@@ -91,19 +93,23 @@ def known_costs(connection: Connection) -> Costs:
     return costs
 
 
-def _scope(paths: Sequence[str], trained: Collection[Mapping[str, Any]], where: Rule | None) -> Scope:
+def _scope(store: Store, grids: list[str], trained: Collection[Mapping[str, Any]], where: Rule | None) -> Scope:
+    is_whole = grids == store.grids.names()
     if where is None or not where.allowed:
-        return Scope(_cases(_wanted(path, _OF_CASE) for path in paths), frozenset(), (), is_whole=True)
-    tables = [_wanted(path, COLUMNS) for path in paths]
+        tables = [store.grids.wanted(name, _OF_CASE) for name in grids]
+        cells = frozenset(cell for table in tables for cell in table["cell_id"].to_pylist())
+        return Scope(_cases(tables), cells, (), is_whole=is_whole)
+    tables = [store.grids.wanted(name, COLUMNS) for name in grids]
     selects = selector(where)
     kept = [[selects(subject) for subject in subjects(table)] for table in tables]
     selected = [table.filter(pa.array(rows, pa.bool_())) for table, rows in zip(tables, kept, strict=True)]
-    cells = {facts["cell_id"] for facts in trained if selects(Subject(facts["cell"]))}
-    cells.update(*(table["cell_id"].to_pylist() for table in selected))
+    cells = frozenset(cell for table in selected for cell in table["cell_id"].to_pylist())
+    if is_whole:
+        cells |= {facts["cell_id"] for facts in trained if selects(Subject(facts["cell"]))}
     if not cells:
         raise UsageError(f"nothing here is selected: {why_none(chain.from_iterable(map(subjects, tables)), where)}")
     left_out = [(file, row) for file, rows in enumerate(kept) for row, is_kept in enumerate(rows) if not is_kept]
-    return Scope(_cases(selected), frozenset(cells), left_out, is_whole=False)
+    return Scope(_cases(selected), cells, left_out, is_whole=False)
 
 
 def _stored(
@@ -111,18 +117,11 @@ def _stored(
 ) -> dict[bool, list[views.Slice]]:
     """What is stored of attacks, and (True) of probes, made with the weights that their cells have now."""
     slices: dict[bool, list[views.Slice]] = {False: [], True: []}
-    for case in sorted(store.cases_with_shards() & cases.keys()):
+    for case in sorted(store.shards.cases() & cases.keys()):
         facts = [trained.get(cell, {}) for cell in cases[case].cells]
         made_with = name_weights(*(each.get("weights_sha256") for each in facts))
         slices[cases[case].is_probe] += _slices(store, case, made_with, on_broken)
     return slices
-
-
-def _wanted(path: str, columns: Sequence[str]) -> pa.Table:
-    try:
-        return pq.read_table(path, columns=list(columns))
-    except (OSError, pa.ArrowException) as error:
-        raise ForeignFileError(f"{path}: torn, or no table of attackgrid's. Launch the grid's spec again.") from error
 
 
 def _cases(wanted: Iterable[pa.Table]) -> dict[str, Asked]:
@@ -136,18 +135,20 @@ def _cases(wanted: Iterable[pa.Table]) -> dict[str, Asked]:
 
 def _prepared(store: Store) -> Iterable[dict[str, Any]]:
     """One record for each fact of each prepared attack."""
-    for record in store.prepared():
+    for record in store.prepared.all():
         for fact, value in record["facts"].items():
             yield {**record, "fact": fact, "value": value}
 
 
 def _slices(store: Store, case: str, weights: str | None, on_broken: OnBroken) -> list[views.Slice]:
-    found = store.inventory(case, weights)
+    found = store.shards.inventory(case, weights)
     for path, reason in found.broken:
-        on_broken(store.files.absolute(path), reason)
+        on_broken(store.shards.where(path), reason)
     files = {file.positions: file for file in found.whole}
     return [
-        views.Slice(case, store.files.here(files[s.stored].path), s.stored.start, s.skip, s.take, files[s.stored].rows)
+        views.Slice(
+            case, store.shards.local_path(files[s.stored].path), s.stored.start, s.skip, s.take, files[s.stored].rows
+        )
         for s in cover(files)
     ]
 

@@ -26,24 +26,24 @@ from grid.ranges import Range
 from grid.run.executor import Executor
 from grid.run.loop import Outcome, Run
 from grid.run.progress import Progress
-from grid.store.store import Store, name_weights
+from grid.store.cells import name_weights
+from grid.store.store import Store
 from grid.work.attempt import Settings
 from tasks.config import Case, Cell, canonical
 
 
 def stored_in(store: Store, on_broken: Callable[[str, str], None]) -> Stored:
     """What a store has, for a plan. `on_broken` is called with each file that is no result, and why."""
-    with_shards = store.cases_with_shards()
+    with_shards = store.shards.cases()
 
     @cache
     def weights(cell: Cell) -> str | None:
-        facts = store.cell_facts(cell.id)
-        return str(facts["weights_sha256"]) if facts else None
+        return store.cells.digest(cell.id)
 
     def positions(case: Case) -> list[Range]:
         if case.id not in with_shards:
             return []
-        found = store.inventory(case.id, name_weights(*map(weights, case.cells)))
+        found = store.shards.inventory(case.id, name_weights(*map(weights, case.cells)))
         for path, reason in found.broken:
             on_broken(path, reason)
         return [file.positions for file in found.whole]
@@ -51,7 +51,7 @@ def stored_in(store: Store, on_broken: Callable[[str, str], None]) -> Stored:
     @cache
     def is_there(prepared_id: str, cell: Cell) -> bool:
         found = weights(cell)
-        return found is not None and store.prepared_facts(prepared_id, found) is not None
+        return found is not None and store.prepared.facts(prepared_id, found) is not None
 
     return Stored(
         positions,
@@ -75,15 +75,15 @@ def launch(
     store.create()
 
     def set_aside(path: str, reason: str) -> None:
-        store.files.set_aside(path)
-        sys.stderr.write(f"{store.files.absolute(path)}: {reason}; set aside, its samples are attacked again\n")
+        store.shards.set_aside(path)
+        sys.stderr.write(f"{store.shards.where(path)}: {reason}; set aside, its samples are attacked again\n")
 
     tables = Tables()
     plan = make_plan(tables.watched(expand(spec)), stored_in(store, set_aside), shard_size)
-    store.save_grid(spec.name, spec.document, tables.wanted(), tables.published(spec.published))
+    store.grids.save(spec.name, spec.document, tables.wanted(), tables.published(spec.published))
     settings = replace(settings, run_id=settings.run_id or new_run_id())
     record = _run_record(spec.name, settings.run_id, plan)
-    store.save_run(settings.run_id, record)
+    store.runs.save(settings.run_id, record)
     try:
         outcome = _execute(plan, store, open_executor, settings, Progress(plan, costs, quiet=quiet), shard_size)
     except (GridError, KeyboardInterrupt) as error:
@@ -161,7 +161,7 @@ def _run_record(grid: str, run_id: str, plan: Plan) -> dict[str, object]:
 
 
 def _close_record(store: Store, run_id: str, record: dict[str, object]) -> None:
-    store.save_run(run_id, {**record, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
+    store.runs.save(run_id, {**record, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
 def _git() -> tuple[str | None, bool | None]:

@@ -190,7 +190,7 @@ class Run:
             self._left[task.case.id] -= 1
             if not self._left[task.case.id]:
                 del self._left[task.case.id]
-                if len(self._store.shard_names(task.case.id)) >= COMPACT_FILES:
+                if self._store.shards.count(task.case.id) >= COMPACT_FILES:
                     self._chores.append(Task("compact", task.cell, task.case))
 
     def _verified(self, work: CaseWork) -> CaseWork:
@@ -198,9 +198,9 @@ class Run:
         case, planned = work.case, work.missing
         if not {cell.id for cell in case.cells} & self._trained:
             return work
-        if case.id not in self._store.cases_with_shards():
+        if case.id not in self._store.shards.cases():
             return work
-        missing = subtract(work.samples, self._store.usable(case.id, self._store.weights_of(case)))
+        missing = subtract(work.samples, self._store.shards.usable(case.id, self._store.cells.weights_of(case)))
         self._due += num_shards(missing, self._shard_size) - num_shards(planned, self._shard_size)
         return work._replace(missing=missing)
 
@@ -238,13 +238,13 @@ class Run:
             held_up = [work.case for work in self._pending[task.id] if isinstance(work, CaseWork)]
         for number, case in enumerate(held_up):
             about = {"cell_id": case.cell.id, "case_id": case.id} if case else {}
-            self._store.record_failure(task.id, f"{moment}-{number}", {**record, **about})
+            self._store.failures.save(task.id, f"{moment}-{number}", {**record, **about})
 
     def _event(self, task: Task, event: str, **facts: object) -> None:
         if self._refused:
             return
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._store.append_event(self._settings.run_id, {"time": moment, "event": event, "task": task.id, **facts})
+        self._store.runs.append_event(self._settings.run_id, {"time": moment, "event": event, "task": task.id, **facts})
 
     def _outcome(self) -> Outcome:
         return Outcome(

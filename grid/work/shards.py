@@ -9,7 +9,8 @@ import pyarrow as pa
 from safetensors.torch import save
 
 from grid.ranges import Range
-from grid.store.store import Store, name_weights
+from grid.store.cells import name_weights
+from grid.store.store import Store
 from grid.work.attempt import Settings, Task
 from grid.work.training import train_cell
 from grid.work.worker import open_store, order_of, provenance, root_of, samples_of, signed, state_of, trained
@@ -34,7 +35,7 @@ def perform(task: Task, settings: Settings) -> float:
         case Task("prepare", _, Case() as case):
             prepare_case(store, case, settings)
         case Task("compact", _, Case() as case):
-            store.compact(case.id)
+            store.shards.merge(case.id)
     return time.perf_counter() - begun
 
 
@@ -50,14 +51,14 @@ def run_shard(store: Store, case: Case, positions: Range, settings: Settings) ->
         work = partial(attack_samples, model, case, *given, state=state)
     rows = work(source=source, batch_size=settings.batch_size, fixed_batch=settings.fixed_batch)
     made_with = name_weights(weights, seen_weights) if case.source else weights
-    store.save_shard(case.id, positions, signed(rows, case.cell, settings), made_with, canonical(case.resolved()))
+    store.shards.save(case.id, positions, signed(rows, case.cell, settings), made_with, canonical(case.resolved()))
 
 
 def prepare_case(store: Store, case: Case, settings: Settings) -> None:
     """Make and commit what the attack of a case needs before its first sample. Does nothing if it is there."""
     root, cell, component = root_of(settings), case.seen, case.attack.component
     model, weights = trained(store, cell, settings)
-    if store.prepared_facts(case.prepared_id, weights) is not None:
+    if store.prepared.facts(case.prepared_id, weights) is not None:
         return
     begun = time.perf_counter()
     name = str(component.parameters["fit_split"])
@@ -81,4 +82,4 @@ def prepare_case(store: Store, case: Case, settings: Settings) -> None:
         **provenance(settings),
     }
     state = save({name: tensor.cpu().contiguous() for name, tensor in made.state.items()})
-    store.save_prepared(case.prepared_id, state, weights, facts)
+    store.prepared.save(case.prepared_id, state, weights, facts)

@@ -42,10 +42,9 @@ def train_cell(store: Store, cell: Cell, settings: Settings, traced: Mapping[Cas
     `traced` are the probes of every epoch, with how many samples each wants; for them a cell that is there is trained
     once more, and has to come out the same. Raises what `train` raises.
     """
-    facts = store.cell_facts(cell.id)
-    weights = facts["weights_sha256"] if facts else None
+    weights = store.cells.digest(cell.id)
     missing = {case: count for case, count in traced.items() if weights is None or _lacks(store, case, count, weights)}
-    if facts is not None and not missing:
+    if weights is not None and not missing:
         return
     begun = time.perf_counter()
     watch = _Watch(store, cell, settings, missing)
@@ -65,7 +64,7 @@ def train_cell(store: Store, cell: Cell, settings: Settings, traced: Mapping[Cas
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             **provenance(settings),
         }
-        store.save_cell(cell.id, raw, history, record)
+        store.cells.save(cell.id, raw, history, record)
     elif weights != found:
         raise TaskError(
             f"cell {cell.id} is there already, and trained again for a probe of every epoch it came out otherwise: on "
@@ -98,11 +97,11 @@ def _evaluated(
     """A cell with the weights of another, from which only its evaluation differs."""
     model = build_model(cell, kept_split(cell.dataset, "test", root_of(settings)))
     model.load_state_dict(before.state_dict())
-    return model.to(device()).eval(), store.history(base.cell.id)
+    return model.to(device()).eval(), store.cells.history(base.cell.id)
 
 
 def _lacks(store: Store, case: Case, count: int, weights: str) -> bool:
-    return bool(subtract(count, [file.positions for file in store.inventory(case.id, weights).whole]))
+    return bool(subtract(count, [file.positions for file in store.shards.inventory(case.id, weights).whole]))
 
 
 class _Watch:
@@ -160,7 +159,7 @@ class _Watch:
             epochs = len(pc.unique(rows["epoch"]))
             order = np.arange(len(rows)).reshape(epochs, count, -1).swapaxes(0, 1).reshape(-1)
             signed_rows = signed(rows.take(order), self._cell, self._settings)
-            self._store.save_shard(case.id, Range(0, count), signed_rows, weights, canonical(case.resolved()))
+            self._store.shards.save(case.id, Range(0, count), signed_rows, weights, canonical(case.resolved()))
 
     def _measured(self, case: Case, count: int, epoch: Epoch) -> pa.Table:
         images, labels, samples = samples_of(case, Range(0, count), root_of(self._settings))

@@ -71,14 +71,13 @@ def signed(rows: pa.Table, cell: Cell, settings: Settings) -> pa.Table:
 
 def trained(store: Store, cell: Cell, settings: Settings) -> tuple[Classifier, str]:
     """A trained cell, ready to be attacked, and the SHA-256 of its weights."""
-    facts = store.cell_facts(cell.id) or {}
-    return _model(settings.store, cell, root_of(settings), facts.get("weights_sha256"))
+    return _model(settings.store, cell, root_of(settings), store.cells.digest(cell.id))
 
 
 @lru_cache(maxsize=4)
 def state_of(location: str, prepared_id: str, weights: str) -> dict[str, Tensor]:
     """What the prepare step of an attack made with some weights, on the device."""
-    found = load(open_store(location).load_state(prepared_id, weights))
+    found = load(open_store(location).prepared.load(prepared_id, weights))
     return {name: tensor.to(device()) for name, tensor in found.items()}
 
 
@@ -98,7 +97,7 @@ def order_of(count: int, order: Literal["shuffled", "natural"]) -> Tensor:
 def _model(location: str, cell: Cell, root: DataRoot, present: str | None) -> tuple[Classifier, str]:
     """A trained cell, ready to be attacked, and the SHA-256 of its weights, which are to be the `present` ones."""
     del present  # only so that a cell whose weights have changed is loaded again
-    raw, weights = open_store(location).load_weights(cell.id)
+    raw, weights = open_store(location).cells.load(cell.id)
     model = build_model(cell, kept_split(cell.dataset, "test", root))
     try:
         model.load_state_dict(load(raw))
