@@ -158,7 +158,7 @@ def _of_asked(asked: Asked | None, kind: str, parameter: str) -> object:
 
 
 def _parameter(component: Component, name: str) -> object:
-    if component.parts != (component,) and name == "parts":
-        return [part.name for part in component.parts]
-    # Of a combination: what the first of its parts that has such a parameter says.
-    return next((part.parameters[name] for part in component.parts if name in part.parameters), _ABSENT)
+    """What a component says of a parameter, or else the first among its parameters that has one of the name."""
+    found = (each.parameters[name] for each in (component, *component.parts) if name in each.parameters)
+    value = next(found, _ABSENT)
+    return [part.name for part in value] if isinstance(value, tuple) else value
