@@ -4,6 +4,7 @@ Profiles and `--set` are one language: a dotted path with list indices, `*` for 
 shape of a spec only where a component may be written as a plain name; judges nothing that it merges.
 """
 
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,13 @@ from grid.plan.defaults import USUAL
 from grid.spec.components import is_unnamed
 from grid.spec.keys import ASKED
 from grid.spec.nodes import Node, Report, moved, unknown
-from grid.spec.strict_yaml import parse
+from grid.spec.strict_yaml import MAX_VALUES, parse
 from tasks.config import CELL_PARTS
 
+MAX_BYTES = 4_000_000
+"""The largest file that is read."""
+MAX_PARENTS = 20
+"""How many files may extend one another."""
 OVERRIDE = "--set "
 """How the origin of a value given by `--set` starts: it stands in no file."""
 
@@ -42,8 +47,15 @@ def layered(path: Path, profile: str | None, overrides: Sequence[str], report: R
 
 
 def read_text(path: Path, node: Node, key: str, report: Report) -> str | None:
-    """The text of a file; None, with the problem reported at `node`, where there is none."""
+    """The text of a file; None, with the problem reported at `node`, where there is none, or too much of it."""
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            report.add(node, key, f"{path} is no regular file")
+            return None
+        if found.st_size > MAX_BYTES:
+            report.add(node, key, f"{path} has {found.st_size} bytes; at most {MAX_BYTES} are read")
+            return None
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -55,7 +67,7 @@ def read_text(path: Path, node: Node, key: str, report: Report) -> str | None:
 
 def _with_parents(path: Path, origin: str, report: Report, below: tuple[Path, ...]) -> Node | None:
     text = read_text(path, Node(None, 0, origin), "", report)
-    root = None if text is None else parse(text, origin, report)
+    root = None if text is None else parse(text, origin, report, MAX_VALUES)
     if root is None or not isinstance(root.value, dict) or "extends" not in root.value:
         return root
     children = dict(root.value)
@@ -71,6 +83,9 @@ def _parent(path: Path, node: Node, report: Report, below: tuple[Path, ...]) -> 
     target = path.parent / node.value
     if target.resolve() in below:
         report.add(node, "extends", f"{target} extends itself")
+        return None
+    if len(below) > MAX_PARENTS:
+        report.add(node, "extends", f"more than {MAX_PARENTS} files extend one another")
         return None
     if not target.is_file():
         report.add(node, "extends", f"there is no file {target}")

@@ -37,10 +37,14 @@ class Node:
 
 @dataclass
 class Report:
-    """The problems found so far. Those of another file than `origin` say which file they are in."""
+    """The problems found so far. Those of another file than `origin` say which file they are in.
+
+    `variants` counts what the spec's `each` have made, so that all of them together stay within what can be checked.
+    """
 
     origin: str
     problems: list[Problem] = field(default_factory=list)
+    variants: int = 0
     _places: set[tuple[str, int, str]] = field(default_factory=set)
 
     def add(self, node: Node, key: str, message: str) -> None:

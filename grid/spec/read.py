@@ -28,9 +28,14 @@ from grid.values import accept
 from tasks.config import CELL_PARTS, Component
 from tasks.parameters import CountOrZero
 
-_READERS: Mapping[str, Callable[[Node, str, Report], tuple[Asked, ...]]] = {"attack": attacks, "probe": probes}
+MAX_CASES = 2_000_000
+"""How many cases a grid may have, before exclusion."""
+MAX_EXPLAINED = 100
+"""Of how many rules that select nothing it is said why."""
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 """What the name of a grid looks like: it becomes a folder of the store."""
+
+_READERS: Mapping[str, Callable[[Node, str, Report], tuple[Asked, ...]]] = {"attack": attacks, "probe": probes}
 
 
 def load_spec(path: Path, *, profile: str | None = None, overrides: Sequence[str] = ()) -> GridSpec:
@@ -60,6 +65,9 @@ def _judge(root: Node | None, report: Report, *, drop_unused: bool) -> GridSpec:
         report.finish()
         raise AssertionError  # finish has raised
     spec = _read(root, report)
+    asked = sum(block.num_asked for block in spec.blocks)
+    if asked > MAX_CASES:
+        report.add(root, "cells", f"the blocks come to {asked} cases; at most {MAX_CASES} are planned at once")
     if not report.problems:  # a rule may select nothing only because what it names is in error
         spec, root = _check_rules(spec, root, report, drop_unused=drop_unused)
     report.finish()
@@ -158,15 +166,17 @@ def _check_sizes(spec: GridSpec, root: Node, report: Report) -> None:
 def _check_rules(spec: GridSpec, root: Node, report: Report, *, drop_unused: bool) -> tuple[GridSpec, Node]:
     """Report the rules that select nothing (or drop them), and a grid that is empty."""
     selection = select(spec)
+    spec = replace(spec, selection=selection)
     exclude, published = selection.unused_exclude, selection.unused_published
-    if drop_unused:
+    if drop_unused and (exclude or published):
         spec, root = _without(spec, root, {"exclude": set(exclude), "published": set(published)})
     else:
         rules = {f"exclude.{i}": spec.exclude[i] for i in exclude}
         rules |= {f"published.{i}": spec.published[i].rule for i in published}
         nodes = {key: node for parent, child in root.items() for key, node in child.items(parent)} if rules else {}
         for key, rule in rules.items():
-            report.add(nodes[key], key, "matches no case" + _why(spec, rule))
+            why = _why(spec, rule) if len(report.problems) < MAX_EXPLAINED else ""
+            report.add(nodes[key], key, "matches no case" + why)
     if selection.is_empty:
         report.add(root, "exclude", "the grid is empty: every case is excluded")
     return spec, root
@@ -190,6 +200,7 @@ def _without(spec: GridSpec, root: Node, unused: dict[str, set[int]]) -> tuple[G
         spec,
         exclude=tuple(spec.exclude[number] for number in left["exclude"]),
         published=tuple(spec.published[number] for number in left["published"]),
+        selection=None,
     )
     return kept, replace(root, value=children)
 

@@ -23,7 +23,9 @@ from tasks.model import Classifier, build_model, kept_split
 from tasks.needs import Base, base_of
 from tasks.probe import probe_samples
 from tasks.training.batches import on
-from tasks.training.train import Epoch, accuracy, train
+from tasks.training.evaluation import accuracy
+from tasks.training.loop import Epoch
+from tasks.training.train import train
 from tasks.types import StateError, TaskError
 
 KEEP_SECONDS = 30.0
