@@ -121,8 +121,16 @@ def kept_split(dataset: Component, split: str, root: DataRoot) -> Split:
 def make(component: Component, *given: object) -> Any:  # noqa: ANN401 - what a component makes depends on its kind
     """Call a component with what the harness gives and with its own parameters."""
     common = registry.shared(component.kind)
-    own = {name: value for name, value in component.parameters.items() if name not in common}
+    own = {name: value for name, value in ready(component).items() if name not in common}
     return registry.load(component.kind, component.name)(*given, **own)
+
+
+def ready(component: Component) -> dict[str, Any]:
+    """A component's parameters as its function takes them: what is components is given as what these make."""
+    return {
+        name: [make(part) for part in value] if isinstance(value, tuple) else value
+        for name, value in component.parameters.items()
+    }
 
 
 def _shared(component: Component) -> dict[str, Any]:

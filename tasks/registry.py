@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from tasks import parameters as parameter_types
+from tasks.config import CELL_PARTS
 from tasks.words import unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -184,6 +185,11 @@ def _describe(kind: str, name: str, node: ast.FunctionDef, origin: str) -> Descr
     own = _parameters(node, origin)
     if taken := sorted(own.keys() & shared(kind).keys()):
         raise ComponentSourceError(f"{origin}: every {kind} has the parameters {taken} already")
+    for parameter, declared in own.items():
+        if parameter_types.several(declared.type) and (kind not in CELL_PARTS or declared.default is not REQUIRED):
+            raise ComponentSourceError(
+                f"{origin}: parameter {parameter!r} is components: only a part of a cell can have it, without a default"
+            )
     return Description(
         kind=kind,
         name=name,

@@ -24,7 +24,7 @@ FOLDERS = (".github", "deploy", "grid", "specs", "tasks", "tests")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))])
 SQL = ROOT / "grid/results/sql"
 SAID_OF_SQL = "One file per question, and what they share."
-KINDS = {**registry.FOLDERS, "training": "trainings"}
+KINDS = registry.FOLDERS
 """The kinds of component, and how `attackgrid list` and the headings name them."""
 FACTS = ("norms", "knowledge", "targeting", "budget")
 """What a table says of an attack beside its parameters."""

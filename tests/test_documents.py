@@ -15,10 +15,8 @@ from grid.plan.rule_index import AXES
 from grid.questions import METRICS, TABLES
 from grid.results.contents import connect
 from grid.results.query import run_sql
-from grid.spec.attacks import HARNESS_KEYS
+from grid.spec.keys import BLOCK_KEYS, HARNESS_KEYS, KEYS, PROBE_KEYS, SOURCE
 from grid.spec.listing import components
-from grid.spec.probes import PROBE_KEYS
-from grid.spec.read import BLOCK_KEYS, KEYS
 from grid.store.store import Store
 from tasks import registry
 
@@ -114,7 +112,8 @@ def test_every_file_of_a_package_is_named_in_its_readme(package):
 
 
 @pytest.mark.parametrize(
-    "word", sorted({*KEYS, *BLOCK_KEYS, *HARNESS_KEYS, *PROBE_KEYS, *AXES, *METRICS, *TABLES, "each", "combined"})
+    "word",
+    sorted({*KEYS, *BLOCK_KEYS, *HARNESS_KEYS, *PROBE_KEYS, SOURCE, *AXES, *METRICS, *TABLES, "each", "combined"}),
 )
 def test_every_word_of_the_language_is_told_in_its_documentation(word):
     assert re.search(rf"`[^`\n]*\b{word}\b[^`\n]*`", prose(ROOT / "specs/README.md"))

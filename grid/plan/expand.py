@@ -161,8 +161,8 @@ def is_stochastic(cell: Cell) -> bool:
 
 @lru_cache(maxsize=100_000)
 def _draws(component: Component) -> bool:
-    """Whether a component, or a part of it, says that it draws: always, or under some values of a parameter."""
-    for part in component.parts:
+    """Whether a component, or one among its parameters, says that it draws: always, or under some values."""
+    for part in (component, *component.parts):
         said = registry.describe(part.kind, part.name).facts.get("stochastic", False)
         if said is True or (said and any(part.parameters.get(name) in values for name, values in said.items())):
             return True

@@ -6,16 +6,16 @@ or of what a rule is for (exclusion, published values).
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 from grid.plan.asked import Asked, Block, Rule
-from tasks.config import CELL_AXES, CELL_PARTS, Attack, Component, Norm, Probe, Space
+from tasks.config import CELL_PARTS, Attack, Component, Norm, Probe, Space
 
 CELL_LISTS = (*CELL_PARTS, "seed")
 """The lists of a block whose product are its cells."""
 AXES: dict[str, Any] = {
-    **{axis: int if axis == "seed" else str for axis in CELL_AXES},
+    **{axis: int if axis == "seed" else str for axis in CELL_LISTS},
     "attack": str,
     "probe": str,
     "norm": Norm,
@@ -148,7 +148,7 @@ def _reader(axis: str) -> Callable[[Any], object]:
     """What an axis says of a member of the list that it is about."""
     kind, _, parameter = axis.partition(".")
     if kind in CELL_LISTS:
-        return (lambda thing: parameter_of(thing, parameter)) if parameter else _name
+        return (lambda thing: parameter_of(thing.resolved(), parameter)) if parameter else _name
     return lambda asked: _of_asked(asked, kind, parameter)
 
 
@@ -161,7 +161,7 @@ def _of_asked(asked: Asked | None, kind: str, parameter: str) -> object:
     if under is None or (kind in {"attack", "probe"} and under.kind != kind):
         return ABSENT
     if parameter:
-        return parameter_of(under.component, parameter)
+        return parameter_of(under.component.resolved(), parameter)
     if kind in {"attack", "probe"}:
         return under.name
     if isinstance(under, Probe):
@@ -169,8 +169,17 @@ def _of_asked(asked: Asked | None, kind: str, parameter: str) -> object:
     return under.targets if kind == "targets" else getattr(under.budget, kind)
 
 
-def parameter_of(component: Component, name: str) -> object:
-    """The value of a component's parameter, or ABSENT; of a combination, what the first part that has it says."""
-    if component.parts != (component,) and name == "parts":
-        return [part.name for part in component.parts]
-    return next((part.parameters[name] for part in component.parts if name in part.parameters), ABSENT)
+def parameter_of(resolved: Mapping[str, Any], name: str) -> object:
+    """What a component, resolved, says of a parameter, or else the first among its parameters that has one; or ABSENT.
+
+    Of components it says their names.
+    """
+    parts = [part for value in resolved["parameters"].values() if _are_components(value) for part in value]
+    found = (each["parameters"][name] for each in (resolved, *parts) if name in each["parameters"])
+    value = next(found, ABSENT)
+    return [part["name"] for part in value] if _are_components(value) else value
+
+
+def _are_components(value: object) -> TypeGuard[list[dict[str, Any]]]:
+    """Whether a parameter's resolved value is components: no other value has maps in it."""
+    return isinstance(value, list) and any(isinstance(item, dict) for item in value)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from grid.plan.asked import Rule
 from grid.plan.rule_index import ABSENT, CELL_LISTS, key_of, parameter_of
-from tasks.config import CELL_PARTS, Component
+from tasks.config import CELL_PARTS
 from tasks.words import unknown
 
 COLUMNS = (
@@ -101,7 +101,7 @@ def _values(subject: Subject, axis: str) -> tuple[object, ...]:
 
 def _of_under(subject: Subject, kind: str, parameter: str) -> tuple[object, ...]:
     if kind in {"attack", "probe"}:
-        of_parameter = _of_component(kind, subject.under, parameter) if parameter else (subject.name,)
+        of_parameter = _of_component(subject.under, parameter) if parameter else (subject.name,)
         return of_parameter if subject.kind == kind else ()
     if subject.kind != "attack":
         return ()
@@ -112,13 +112,12 @@ def _of_cell(cell: Mapping[str, Any], part: str, parameter: str) -> tuple[object
     if part not in cell:
         return ()
     if parameter:
-        return _of_component(part, cell[part], parameter)
+        return _of_component(cell[part], parameter)
     return (cell[part]["name"] if part in CELL_PARTS else cell[part],)
 
 
-def _of_component(kind: str, resolved: Mapping[str, Any], parameter: str) -> tuple[object, ...]:
-    named = {name: resolved[name] for name in ("name", "version", "parameters") if name in resolved}
-    value = parameter_of(Component(kind, **named), parameter) if named else ABSENT
+def _of_component(resolved: Mapping[str, Any], parameter: str) -> tuple[object, ...]:
+    value = parameter_of(resolved, parameter) if resolved else ABSENT
     return () if value is ABSENT else (value,)
 
 

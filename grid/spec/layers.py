@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from grid.plan.defaults import USUAL
+from grid.spec.components import is_unnamed
+from grid.spec.keys import ASKED
 from grid.spec.nodes import Node, Report, moved
 from grid.spec.strict_yaml import MAX_VALUES, parse
 from tasks.config import CELL_PARTS
@@ -21,14 +24,12 @@ MAX_PARENTS = 20
 OVERRIDE = "--set "
 """How the origin of a value given by `--set` starts: it stands in no file."""
 
-_ENTRIES = {
-    ("attacks",),
-    ("cells", "attacks"),
-    ("probes",),
-    ("cells", "probes"),
-    *(("cells", kind) for kind in CELL_PARTS if kind != "training"),
+_ENTRIES: dict[tuple[str, ...], str] = {
+    **{(key,): kind for key, kind in ASKED.items()},
+    **{("cells", key): kind for key, kind in ASKED.items()},
+    **{("cells", kind): kind for kind in CELL_PARTS},
 }
-"""Where components stand: there a key is a component's name, and no path may add one."""
+"""Where components stand, and of which kind: there a key is a component's name, and no path may add one."""
 
 
 def layered(path: Path, profile: str | None, overrides: Sequence[str], report: Report) -> Node | None:
@@ -143,8 +144,8 @@ def _apply(root: Node, path: str, value: Node, key: str, report: Report) -> Node
     return changed
 
 
-def _names(entry: Node) -> set[str]:
-    return set(entry.value) if isinstance(entry.value, dict) else set()
+def _names(kind: str, entry: Node) -> set[str]:
+    return set(entry.value) if isinstance(entry.value, dict) and not is_unnamed(kind, entry) else set()
 
 
 class _Change:
@@ -157,15 +158,17 @@ class _Change:
 
     def at(self, node: Node, steps: tuple[str, ...], above: tuple[str, ...]) -> Node:
         """The tree below `node` with the change; `above` are the keys that led here, without indices."""
+        kind = _ENTRIES.get(above)
         if not steps:
             self.applied += 1
-            return self.value if above in _ENTRIES and _names(node) != _names(self.value) else _merge(node, self.value)
+            is_other = kind is not None and _names(kind, node) != _names(kind, self.value)
+            return self.value if is_other else _merge(node, self.value)
         if isinstance(node.value, list):
             return self._in_list(node, node.value, steps, above)
         if steps[0] == "*":  # where one value may stand for a list of one, so may it here
             return self.at(node, steps[1:], above)
-        if above in _ENTRIES:
-            return self._in_entry(node, steps, above)
+        if kind is not None:
+            return self._in_entry(kind, node, steps, above)
         if node.value is None or isinstance(node.value, dict):
             return self._in_map(node, dict(node.value or {}), steps, above)
         return self._nothing(node, steps[0], ())
@@ -178,7 +181,10 @@ class _Change:
         changed = [self.at(item, rest, above) if index in {None, place} else item for place, item in enumerate(items)]
         return replace(node, value=changed)
 
-    def _in_entry(self, node: Node, steps: tuple[str, ...], above: tuple[str, ...]) -> Node:
+    def _in_entry(self, kind: str, node: Node, steps: tuple[str, ...], above: tuple[str, ...]) -> Node:
+        if is_unnamed(kind, node):
+            name = USUAL[kind]
+            return self.at(node, steps[1:] if steps[0] == name else steps, (*above, name))
         children: dict[str, Node] = {}
         if isinstance(node.value, str):
             children = {node.value: Node({}, node.line, node.origin)}

@@ -69,7 +69,7 @@ def combine(parts: Sequence[Defense]) -> Defense:
     """
     for part in ("loss", "taught"):
         if sum(getattr(defense, part) is not None for defense in parts) > 1:
-            raise TaskError(f"combined: more than one of the defenses has its own {part}")
+            raise TaskError(f"more than one of the defenses has its own {part}")
     crafts = [defense.craft for defense in parts if defense.craft]
     penalties = [defense.penalty for defense in parts if defense.penalty]
     adapts = [defense.adapt for defense in parts if defense.adapt]
