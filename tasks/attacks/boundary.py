@@ -62,7 +62,7 @@ def boundary(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    budget: Budget,  # noqa: ARG001 - part of every attack's contract; box and space come with the model
+    budget: Budget,
     streams: Streams,
     *,
     steps: Count = 25000,

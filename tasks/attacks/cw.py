@@ -44,7 +44,7 @@ def cw(
     images: Images,
     labels: Labels,
     budget: Budget,
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    streams: Streams,
     *,
     search_steps: Count = 9,
     steps: Count = 1000,

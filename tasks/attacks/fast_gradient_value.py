@@ -26,7 +26,7 @@ def fast_gradient_value(
     images: Images,
     labels: Labels,
     budget: Budget,
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    streams: Streams,
 ) -> tuple[Images, Steps]:
     """FGV, https://arxiv.org/abs/1605.01775: x + s gradient of the head's loss, s such that the step is eps long.
 

@@ -26,7 +26,7 @@ def fgsm(
     images: Images,
     labels: Labels,
     budget: Budget,
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    streams: Streams,
     *,
     gradient: Literal["log_odds", "head", "score"] = "log_odds",
 ) -> tuple[Images, Steps]:

@@ -35,8 +35,8 @@ def lbfgs(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    budget: Budget,  # noqa: ARG001 - part of every attack's contract; box and space come with the model
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    budget: Budget,
+    streams: Streams,
     *,
     search_steps: Count = 10,
     steps: Count = 50,

@@ -26,7 +26,7 @@ def one_pixel(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    budget: Budget,  # noqa: ARG001 - part of every attack's contract; the space comes with the model
+    budget: Budget,
     streams: Streams,
     *,
     pixels: Count = 1,

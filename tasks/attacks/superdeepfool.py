@@ -36,8 +36,8 @@ def superdeepfool(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    budget: Budget,  # noqa: ARG001 - part of every attack's contract; box and space come with the model
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    budget: Budget,
+    streams: Streams,
     *,
     steps: Count = 100,
     inner_steps: Count = 50,
