@@ -13,7 +13,7 @@ from tasks.metrics import Box, best_other, best_others, rowwise
 from tasks.per_sample import PerSample
 from tasks.types import Images, Labels, Scores, Steps
 
-_BEYOND = 1e-4
+BEYOND = 1e-4
 """Length added to every step, as in the softRmax thesis's code: a step that ends exactly on a boundary stalls."""
 FIRST_LOOKS = 3
 """Classes that get a gradient at the image."""
@@ -52,7 +52,7 @@ class Rules:
 
     def step(self, look: Boundary, free: Tensor, longest: Tensor, share: float) -> tuple[Tensor, Tensor]:
         """Two factors of the step that goes a share of the way to the boundary, along the free gradient."""
-        length = look.ways.clamp(min=0) + _BEYOND if self.min_step is None else look.ways.clamp(min=self.min_step)
+        length = look.ways.clamp(min=0) + BEYOND if self.min_step is None else look.ways.clamp(min=self.min_step)
         length = length.clamp(max=longest) * share
         if self.norm == "l2":
             return free, rowwise(length / look.slopes, free)

@@ -160,7 +160,7 @@ def climb(
     With stop: success a sample's first point that reaches the aim is its result, and the sample leaves the batch.
     """
     whole, walk = model, Walk.begin(start, labels)
-    order, best = walk.rows, unclimbed(start)
+    order, best = walk.rows, unclimbed(start)  # rows are swapped in place, so this keeps those of samples that leave
     for step in range(steps + 1):
         walk.gradient, scores = _look(model, walk.points, walk.labels, of if step < steps else None)
         best.offer(walk.points, _standing(model, scores, walk.labels, stop))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from tasks.attacks._class_boundary import drawn_back, nearest
+from tasks.attacks._deepfool_walk import BEYOND
 from tasks.config import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import Box, best_other, rowwise
@@ -12,8 +13,6 @@ from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Rows, Scores, Steps
 
-_BEYOND = 1e-4
-"""Length added to every step of DeepFool, as in its code: a step that ends exactly on a boundary stalls."""
 _RIVALS = 2
 """Classes that get a gradient after the first step: those whose boundary was nearest by their last gradients."""
 _SETTLED = 0.99
@@ -72,7 +71,7 @@ def superdeepfool(
         worn = torch.where(fools, walk.projections[rows] >= steps, walk.walked[rows] >= inner_steps)
         going = torch.nonzero(~(flat | worn | settled | (fools & (walk.walked[rows] == 0))))[:, 0]
         rows, rivals = rows[going], min(_RIVALS, rivals)
-        length = (length[going] + _BEYOND).clamp(max=limit) * (1 + overshoot)
+        length = (length[going] + BEYOND).clamp(max=limit) * (1 + overshoot)
         walk.move(rows, normal[going], length, fools[going])
     rows = torch.nonzero(walk.distances.isfinite() & (walk.distances > 0))[:, 0]
     if len(rows) > 0:
