@@ -51,7 +51,7 @@ def standard(
     checkpoint: Literal["last", "best_validation", "best_test"] = "last",
     test_accuracy: Literal["last", "each"] = "last",
     precision: Literal["float32", "bfloat16", "float16"] = "float32",
-    natural_epochs: CountOrZero = 0,  # noqa: ARG001 - says which cell the weights to begin with are of
+    natural_epochs: CountOrZero = 0,
 ) -> pa.Table:
     """Minimise the defense's loss over shuffled batches, in place: a table of HISTORY, one row per epoch.
 
