@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from grids import call, launch, rows, write_spec
+from grids import answered, call, launch, rows, write_spec
 
 from grid.store import files
 from tasks.schema import FORMAT
@@ -196,14 +196,14 @@ def test_every_format_has_every_row(store, form):
 
 
 def test_all_tables_as_json_are_one_list(store):
-    (found,) = json.loads(call("table", store, "--json").stdout)
+    (found,) = answered(call("table", store, "--json"))
     assert (found["grid"], found["table"]) == ("toy", "robust_accuracy")
     assert len(found["rows"]) == 6
 
 
 @pytest.mark.parametrize("view", ["cells", "cases", "samples", "coverage", "failures", "runs"])
 def test_every_view_can_be_asked(store, view):
-    (counted,) = json.loads(call("sql", store, f"select count(*) as n from {view}", "--json").stdout)
+    (counted,) = answered(call("sql", store, f"select count(*) as n from {view}", "--json"))
     assert counted["n"] == {"cells": 2, "cases": 4, "samples": 160, "coverage": 4, "failures": 0, "runs": 1}[view]
 
 
@@ -225,7 +225,7 @@ def test_status_says_what_is_missing_and_ends_with_3_until_nothing_is(tmp_path):
     min((store / "shards").rglob("*.parquet")).unlink()
     result = call("status", store, "--json")
     assert result.exit_code == 3
-    assert sum(row["missing"] for row in json.loads(result.stdout)) == 10
+    assert sum(row["missing"] for row in answered(result)) == 10
     assert call("resume", store, "--address", "inline", "--quiet").exit_code == 0
     assert call("status", store).exit_code == 0
 
@@ -239,7 +239,7 @@ def test_an_unknown_table_or_grid_is_said_with_those_there_are(store):
     "kind", ["datasets", "architectures", "activations", "heads", "defenses", "trainings", "attacks"]
 )
 def test_components_are_listed_with_their_parameters(kind):
-    listed = json.loads(call("list", kind, "--json").stdout)
+    listed = answered(call("list", kind, "--json"))
     assert listed
     assert all(row["summary"] for row in listed)
     assert call("list", kind).exit_code == 0
@@ -252,4 +252,4 @@ def test_an_unknown_kind_is_said_with_those_there_are():
 
 
 def test_the_schema_is_json():
-    assert json.loads(call("schema").stdout)["$schema"].startswith("https://json-schema.org/")
+    assert json.loads(call("check", "--schema").stdout)["$schema"].startswith("https://json-schema.org/")

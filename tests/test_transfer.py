@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from grids import SLOW, call, launch, rows, write_spec
+from grids import SLOW, answered, call, launch, rows, write_spec
 
 from grid.store.store import Store
 
@@ -24,7 +24,7 @@ def tasks_of(store):
 
 
 def ask(store, text):
-    return json.loads(call("sql", store, text, "--json").stdout)
+    return answered(call("sql", store, text, "--json"))
 
 
 def test_a_transfer_waits_for_its_source_and_is_a_case_of_its_own(tmp_path):
@@ -138,7 +138,7 @@ def test_a_cascade_is_resumed_and_cut_like_any_case(tmp_path, words):
     found = ask(tmp_path / "store", text)
     assert found == ask(tmp_path / "fresh", text)
     assert {row["member"] for row in found} == {None, 1, 2}
-    lines = json.loads(call("table", tmp_path / "store", "robust_accuracy", "--json").stdout)
+    lines = answered(call("table", tmp_path / "store", "robust_accuracy", "--json"))
     accuracies = sorted(line["accuracy"] for line in lines if line["attack"] == "two")
     robust = Counter(row["case_id"] for row in found if row["clean_correct"] and not row["success"])
     assert accuracies == sorted(robust[case] / 40 for case in {row["case_id"] for row in found})
