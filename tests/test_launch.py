@@ -183,9 +183,8 @@ def test_a_failed_shard_is_tried_again_by_the_same_command(tmp_path, monkeypatch
     monkeypatch.setattr(grid_components, "slow", real)
     assert launch(spec, tmp_path / "store").exit_code == 0
     assert len(rows(tmp_path / "store")) == 80
-    open_failures = json.loads(
-        call("sql", tmp_path / "store", "select count(*) n from failures where not resolved", "--json").stdout
-    )
+    question = "select count(*) n from failures where not resolved"
+    open_failures = answered(call("sql", tmp_path / "store", question, "--json"))
     assert open_failures == [{"n": 0}]
 
 

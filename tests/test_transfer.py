@@ -122,7 +122,7 @@ def test_a_targeted_case_is_resumed_by_its_samples_whatever_the_shard_size(tmp_p
     counts = ask(tmp_path / "store", "select count(*) as n, count(distinct (sample, target)) as pairs, "
                  "max(position) as last from samples group by case_id")  # fmt: skip
     assert counts == [{"n": 360, "pairs": 360, "last": 39}] * 2
-    call("compact", tmp_path / "store")
+    call("tidy", tmp_path / "store")
     assert ask(tmp_path / "store", text) == ask(tmp_path / "fresh", text)
     assert all(len(list(case.iterdir())) == 1 for case in (tmp_path / "store/shards").iterdir())
 
