@@ -4,20 +4,23 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: quickstart test check benchmarks clean
+.PHONY: quickstart test check docs benchmarks clean
 
 quickstart: $(READY)
 	$(BIN)/attackgrid launch specs/quickstart.yaml --store stores/quickstart
 	$(BIN)/attackgrid table stores/quickstart
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov
 
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)
+	$(BIN)/python tests/documents.py
 
 benchmarks: $(READY)
 	$(BIN)/python tests/benchmarks/overhead.py

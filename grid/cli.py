@@ -16,6 +16,7 @@ import click
 
 from grid import __version__
 from grid.errors import GridError, SpecError, UsageError
+from grid.questions import FORMATS, VIEWS
 
 if TYPE_CHECKING:
     from grid.plan.asked import GridSpec
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415 - each command imports what it needs: --help must not wait for torch, Ray or DuckDB
 
 EXIT_CODES = "Exit codes: 0 complete, 1 internal error, 2 usage or spec, 3 incomplete, 4 store, 130 interrupted."
-FORMATS = ("text", "markdown", "csv", "latex", "json")
 
 spec_argument = click.argument("spec", type=click.Path(path_type=Path))
 store_argument = click.argument("store")
@@ -174,8 +174,8 @@ def resume(store: str, grid: str | None, **execution: Any) -> NoReturn:  # noqa:
     as_json = execution.pop("as_json")
     ended: list[tuple[int, dict[str, Any]]] = []
     for name in _grids(opened, grid):
-        document = opened.grid_document(name)
-        ended.append(_launch(parse_document(document, f"{store}/grids/{name}/spec.yaml"), opened, execution))
+        loaded = parse_document(opened.grids.document(name), opened.grids.document_path(name))
+        ended.append(_launch(loaded, opened, execution))
         if ended[-1][0] == 130:
             break
     if as_json:
@@ -224,7 +224,7 @@ def table(store: str, name: str | None, grid: str | None, form: str | None, as_j
     found = [
         (each, wanted, query(connection, wanted, each))
         for each in _grids(opened, grid)
-        for wanted in ([name] if name else parse_document(opened.grid_document(each), store).tables)
+        for wanted in ([name] if name else parse_document(opened.grids.document(each), store).tables)
     ]
     if form == "json" and not (name and len(found) == 1):
         _print_json([{"grid": g, "table": t, "rows": json.loads(render(rows, form))} for g, t, rows in found])
@@ -233,16 +233,17 @@ def table(store: str, name: str | None, grid: str | None, form: str | None, as_j
     sys.exit(broken.exit_code)
 
 
-@main.command(epilog=EXIT_CODES, context_settings={"ignore_unknown_options": True})  # SQL may open with a -- comment
+@main.command(
+    help=f"Ask STORE one question in SQL.\n\nViews: {', '.join(VIEWS)}.",
+    epilog=EXIT_CODES,
+    context_settings={"ignore_unknown_options": True},  # SQL may open with a -- comment
+)
 @store_argument
 @click.argument("statement")
 @format_option
 @json_option
 def sql(store: str, statement: str, form: str | None, as_json: bool) -> None:
-    """Ask STORE one question in SQL.
-
-    Views: cells, history, trainings, cases, samples, measures, prepared, coverage, failures, runs, wanted, published.
-    """
+    """Ask one question."""
     from grid.results.contents import connect
     from grid.results.query import run_sql
     from grid.results.tables import render
@@ -261,7 +262,7 @@ def compact(store: str) -> None:
     from grid.store.store import Store
 
     opened = Store.existing(store)
-    merged = sum(opened.compact(case) for case in sorted(opened.cases_with_shards()))
+    merged = sum(opened.shards.merge(case) for case in sorted(opened.shards.cases()))
     click.echo(f"{merged} cases compacted")
 
 
@@ -317,30 +318,20 @@ def _launch(spec: "GridSpec", store: "Store", given: dict[str, Any]) -> tuple[in
 
 def _status(location: str, form: str, *, clear: bool) -> bool:
     from grid.results.contents import connect
-    from grid.results.query import run_sql
+    from grid.results.query import is_complete, status
     from grid.results.tables import render
     from grid.store.store import Store
 
     connection = connect(Store.existing(location), Broken())
-    rows = run_sql(connection, STATUS_SQL)
+    rows = status(connection)
     if clear and sys.stdout.isatty():
         click.clear()
     click.echo(render(rows, form))
-    incomplete = run_sql(connection, "select count(*) as n from coverage where not complete").to_pylist()[0]["n"]
-    untrained = run_sql(connection, "select count(*) as n from cells where not trained").to_pylist()[0]["n"]
-    return bool(incomplete or untrained)
-
-
-STATUS_SQL = """
-select grid, cell_label as cell, coalesce(attack_label, probe_label) as attack_or_probe, samples_stored as done,
-       samples_wanted - samples_stored as missing, failures as failed,
-       'epoch ' || t.epoch || '/' || t.epochs as training
-from coverage left join trainings as t using (cell_id) order by all
-"""
+    return not is_complete(connection)
 
 
 def _grids(store: "Store", chosen: str | None) -> list[str]:
-    names = store.grids()
+    names = store.grids.names()
     if chosen is None:
         return names
     if chosen not in names:

@@ -1,4 +1,4 @@
-"""What may be asked of results: the names of the tables, the metrics of published values, and which of them are rates.
+"""What may be asked of results: the tables, the views, the formats of answers, the metrics of published values.
 
 Ground: imports nothing of grid. Each table is answered by the file of its name in `grid/results/sql`.
 """
@@ -8,6 +8,15 @@ TABLES = (
     *("measures", "measures_by_class", "correlation", "histogram", "certified", "history"),
 )
 """The names of the tables that a spec may ask for."""
+
+VIEWS = (
+    *("cells", "history", "trainings", "cases", "samples", "measures", "prepared", "coverage", "failures", "runs"),
+    *("wanted", "published"),
+)
+"""The views that a user's own SQL may ask: `grid/results/sql/views.sql` says what each holds."""
+
+FORMATS = ("text", "markdown", "csv", "latex", "json")
+"""What an answer can be written as: for reading, or (csv, json) for machines."""
 
 METRICS = (
     "clean_accuracy",

@@ -22,7 +22,7 @@ class Slice(NamedTuple):
 def cover(stored: Iterable[Range]) -> list[Slice]:
     """Take every stored position exactly once, from as few ranges as the order by start allows.
 
-    Ranges may overlap: two workers may have done the same work, and a compacted file stands beside its parts for a
+    Ranges may overlap: two workers may have done the same work, and a merged file stands beside its parts for a
     moment. Of ranges with the same start the longest is taken.
     """
     slices = []

@@ -4,7 +4,6 @@ Strict: 3.0 and true and "3" are no whole numbers. A whole number or a fraction 
 becomes real, so that 1 and 1.0 have one id. Knows nothing of components or YAML.
 """
 
-import difflib
 import functools
 import math
 import re
@@ -15,6 +14,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.config import Json
+from tasks.words import did_you_mean
 
 FRACTION = r"[-+]?[0-9]+(\.[0-9]+)?\s*/\s*[0-9]+(\.[0-9]+)?"
 _FRACTION = re.compile(FRACTION)
@@ -78,8 +78,8 @@ def _spell(value: object) -> str:
 
 def _closest(kind: Any, value: Json) -> str:  # noqa: ANN401 - as above
     options = [option for option in get_args(kind) if isinstance(option, str)]
-    close = difflib.get_close_matches(value, options, n=1) if isinstance(value, str) else []
-    return f". Did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(value, options) if isinstance(value, str) else ""
+    return f".{hint}" if hint else ""
 
 
 @functools.cache

@@ -10,9 +10,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Value: TypeAlias = "Json | tuple[Component, ...]"
+"""The value of a parameter: plain, or components."""
 
 Norm = Literal["l0", "l1", "l2", "linf"]
 Space = Literal["pixel", "standardised"]
@@ -44,14 +46,21 @@ class Component:
     kind: str
     name: str
     version: int
-    parameters: Mapping[str, Json] = field(default_factory=dict)
+    parameters: Mapping[str, Value] = field(default_factory=dict)
 
     def __hash__(self) -> int:
         return hash((self.kind, self.part_of_id))
 
     def resolved(self) -> dict[str, Json]:
-        """The part of an id that this component contributes."""
-        return {"name": self.name, "version": self.version, "parameters": dict(self.parameters)}
+        """The part of an id that this component contributes. Components among its parameters are resolved, too."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "parameters": {
+                name: [part.resolved() for part in value] if isinstance(value, tuple) else value
+                for name, value in self.parameters.items()
+            },
+        }
 
     @cached_property
     def part_of_id(self) -> str:
@@ -60,13 +69,8 @@ class Component:
 
     @property
     def parts(self) -> tuple["Component", ...]:
-        """Those that a combination is made of; for any other component, it alone."""
-        parts = self.parameters.get("parts") if self.name == COMBINED else None
-        return tuple(Component(self.kind, **part) for part in parts) if isinstance(parts, list) else (self,)  # type: ignore[arg-type]
-
-
-COMBINED = "combined"
-"""The defense that is several defenses at once; its one parameter, `parts`, is the list of what these resolve to."""
+        """The components among its parameters, such as those that a combination is made of."""
+        return tuple(part for value in self.parameters.values() if isinstance(value, tuple) for part in value)
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ CELL_PARTS = tuple(part.name for part in fields(Cell) if part.name != "seed")
 """The kinds of component that a cell is made of, in the order in which a block's product varies them, slowest first."""
 CELL_AXES = (*(part for part in CELL_PARTS if part != "training"), "seed")
 """The columns that name a cell, in the order in which tables sort by them."""
+LABELLED_AXES = ("architecture", "activation", "defense")
+"""The axes whose parameters tell the cells of a study apart: they have a column in words too, `architecture_label`."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.config import Budget
-from tasks.metrics import Box, best_other, margins
+from tasks.metrics import Box, best_other, gap_gradient, margins, slack
 from tasks.noise import Noise, drawing, is_stochastic
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, ModelError, Rows, Scores
@@ -168,8 +168,7 @@ class CountedModel:
     def standing(self, scores: Scores, labels: Labels) -> tuple[Tensor, Tensor]:
         """`margins` and `fooled`, for the price of one."""
         found = self.margins(scores, labels)
-        rounding = scores.detach().abs().amax(1).mul_(-16 * torch.finfo(scores.dtype).eps)
-        return found, found < rounding
+        return found, found < -slack(scores)
 
     def loss(self, scores: Scores, labels: Labels) -> Tensor:
         """What an attack raises, (batch,), in float64: the labels' negative log-likelihood, or the targets' positive.
@@ -214,8 +213,8 @@ class CountedModel:
         gradient = gradient.div_(sign * largest)
         usable = (largest > 0) & (largest < torch.inf)
         if scores.is_cuda or not bool(usable.all()):
-            margin = torch.zeros_like(gradient).scatter_(1, best_other(scores, classes)[:, None], float(sign))
-            gradient = torch.where(usable, gradient, margin.scatter_(1, own, float(-sign)))
+            margin = gap_gradient(gradient, best_other(scores, classes), classes) * sign
+            gradient = torch.where(usable, gradient, margin)
         return gradient.to(scores.dtype)
 
 

@@ -8,9 +8,9 @@ Knows nothing of files, Ray, runs or where the rows go.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pyarrow as pa
 import torch
@@ -19,38 +19,21 @@ from torch import Tensor, nn
 from tasks import registry
 from tasks.config import Attack, Case
 from tasks.counted import CountedModel, classifier, refuse_broken, scores_of
+from tasks.given import Given, in_batches
 from tasks.intact import intact
-from tasks.metrics import distances, frozen, margins, rowwise
+from tasks.metrics import all_others, distances, frozen, margins, rowwise
 from tasks.noise import Noise, is_stochastic
-from tasks.rows import MEASURED, Columns, rows_of
+from tasks.returned import arrived, inside
+from tasks.rows import MEASURED, rows_of
 from tasks.streams import Streams
-from tasks.types import AttackError, Images, Labels, Rows, Steps
+from tasks.types import AttackError, Columns, Images, Labels, Rows, Steps
 
-__all__ = ["MEASURED", "attack_samples", "in_batches"]
+__all__ = ["MEASURED", "attack_samples"]
 
 State = Mapping[str, Tensor]
 
-_BOX_ROUNDING = 1e-5
 _SUMMED = ("steps", "forwards", "backwards", "seconds")
 """What the members of a cascade spend on a sample adds up."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """What there is to attack, a row each: a sample, or a sample and a target. `targets` is None if untargeted."""
-
-    pixels: Images
-    labels: Labels
-    samples: Tensor
-    targets: Labels | None
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def at(self, rows: Rows | slice) -> "Given":
-        """Some of the rows."""
-        targets = None if self.targets is None else self.targets[rows]
-        return Given(self.pixels[rows], self.labels[rows], self.samples[rows], targets)
 
 
 def attack_samples(
@@ -76,41 +59,19 @@ def attack_samples(
     if len(samples) == 0:
         return MEASURED.empty_table()
     like = next(iter([*model.parameters(), *model.buffers()]))
-    pixels = images.to(like.device, like.dtype) / (1 if images.is_floating_point() else 255)
-    labels, samples = (given.to(like.device, torch.int64) for given in (labels, samples))
-    given = Given(pixels, labels, samples, None)
+    given = Given.on(like, images, labels, samples)
     trial = _Trial(model, case, source or model, state, fixed_batch)
     with ExitStack() as stack:
         for module in {model, source or model}:
             stack.enter_context(frozen(module))
             stack.enter_context(intact(module, case.attack.name))
         clean = in_batches(lambda part: trial.predict(given.at(part), f"{case.cell.id}/clean"), len(given), batch_size)
-        rows, targets = _pairs(case.attack, labels, trial.num_classes)
-        pairs = Given(pixels[rows], labels[rows], samples[rows], targets)
+        rows, targets = _pairs(case.attack, given.labels, trial.num_classes)
+        pairs = replace(given.at(rows), targets=targets)
         chosen = _chosen(case.attack, pairs, clean["pred"].to(like.device)[rows])
         found = trial.run(pairs.at(chosen), batch_size)
     wanted = None if targets is None else targets.cpu()
-    return rows_of(case, samples.cpu(), labels.cpu(), clean, rows.cpu(), wanted, chosen.cpu(), found)
-
-
-def in_batches(work: Callable[[slice], Columns], count: int, batch_size: int) -> Columns:
-    """Call `work` on consecutive slices of 0..count and join its columns, on the CPU; {} for no samples.
-
-    When CUDA runs out of memory the batch is halved, down to one, and the work goes on where it was.
-    """
-    done: list[Columns] = []
-    start = 0
-    while start < count:
-        stop = min(start + batch_size, count)
-        try:
-            done.append({name: column.cpu() for name, column in work(slice(start, stop)).items()})
-            start = stop
-        except torch.OutOfMemoryError:
-            if stop - start == 1:
-                raise
-            batch_size = (stop - start + 1) // 2
-            torch.cuda.empty_cache()
-    return {name: torch.cat([columns[name] for columns in done]) for name in (done[0] if done else ())}
+    return rows_of(case, given.samples.cpu(), given.labels.cpu(), clean, rows.cpu(), wanted, chosen.cpu(), found)
 
 
 def _pairs(attack: Attack, labels: Labels, num_classes: int) -> tuple[Rows, Labels | None]:
@@ -119,8 +80,7 @@ def _pairs(attack: Attack, labels: Labels, num_classes: int) -> tuple[Rows, Labe
     if attack.targets is None:
         return rows, None
     if attack.targets == "all":
-        others = torch.arange(num_classes - 1, device=labels.device).expand(len(labels), -1)
-        targets = others + (others >= labels[:, None])
+        targets = all_others(labels, num_classes)
     else:
         beyond = [target for target in attack.targets if target >= num_classes]
         if beyond:
@@ -204,17 +164,17 @@ class _Trial:
         inputs = counted.inputs(given.pixels)
         started = time.perf_counter()
         returned, steps = self._call(member, counted, inputs, given.labels, streams)
-        arrived = _arrived(member.component.name, returned, steps, inputs, given.samples)
+        there = arrived(member.component.name, returned, steps, inputs, given.samples)
         seconds = time.perf_counter() - started
-        returned = torch.where(rowwise(arrived, inputs), returned.detach(), inputs)
-        images, within = _inside(member, returned, inputs, given.samples, counted)
-        judged = self.predict(Given(counted.pixels(images), given.labels, given.samples, given.targets), f"{key}/judge")
+        returned = torch.where(rowwise(there, inputs), returned.detach(), inputs)
+        images, within = inside(member, returned, inputs, given.samples, counted.box)
+        judged = self.predict(replace(given, pixels=counted.pixels(images)), f"{key}/judge")
         aim = judged["pred"] != given.labels if given.targets is None else judged["pred"] == given.targets
         return {
             **judged,
             **distances(images, inputs, counted.centre),
-            "arrived": arrived,
-            "success": arrived & within & aim,
+            "arrived": there,
+            "success": there & within & aim,
             "steps": steps,
             "forwards": counted.forwards,
             "backwards": counted.backwards,
@@ -251,51 +211,3 @@ def _take(found: Columns, rows: Rows, again: Columns, number: int) -> None:
         else:
             found[name][rows[better]] = column[better]
     found["member"][rows[again["success"]]] = number
-
-
-def _arrived(attack: str, returned: Images, steps: Steps, inputs: Images, samples: Tensor) -> Tensor:
-    """Whether an image came back, (n,). Raises AttackError where shape, type or values are none of an image."""
-    for what, got, due in (("images", returned, inputs), ("steps", steps, samples)):
-        if _kind(got) != _kind(due):
-            raise AttackError(
-                f"{attack} returned {what} {_kind(got)} instead of {_kind(due)} (first sample {samples[0]})"
-            )
-    absent = returned.isnan().flatten(1).all(1)
-    torn = ~returned.isfinite().flatten(1).all(1) & ~absent
-    if bool(torn.any()):
-        raise AttackError(f"{attack} returned values that are not finite for sample {samples[torn][0]}")
-    return ~absent
-
-
-def _inside(
-    member: Attack, images: Images, clean: Images, samples: Tensor, model: CountedModel
-) -> tuple[Images, Tensor]:
-    """The images, clipped exactly to the box, and whether they are within eps.
-
-    Raises AttackError beyond rounding of the box, or of a budget that the attack itself has to keep.
-    """
-    name, budget = member.component.name, member.budget
-    low, high = model.box
-    excess = torch.maximum(low - images, images - high).flatten(1).amax(1)
-    _refuse(name, excess, _BOX_ROUNDING, "out of the box by", samples)
-    images = images.clamp(low, high)
-    within = torch.ones_like(samples, dtype=torch.bool)
-    if budget.eps is not None and budget.beyond != "allowed":
-        distance = distances(images, clean)[budget.norm]
-        limit = budget.eps * (1 + 1e-4) + 1e-6
-        if budget.beyond == "error":
-            _refuse(name, distance, limit, f"over its budget eps = {budget.eps}: {budget.norm} is", samples)
-        within = distance <= limit
-    return images, within
-
-
-def _refuse(attack: str, measured: Tensor, limit: float, what: str, samples: Tensor) -> None:
-    worst = measured.argmax()
-    if bool(measured[worst] > limit):
-        raise AttackError(f"{attack} on sample {samples[worst]}: {what} {float(measured[worst]):.6g}")
-
-
-def _kind(thing: object) -> str:
-    if not isinstance(thing, Tensor):
-        return type(thing).__name__
-    return f"{tuple(thing.shape)} {thing.dtype} on {thing.device}"

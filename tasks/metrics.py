@@ -1,4 +1,4 @@
-"""What is measured and how far one may go: distances, margins, projections. Tensors in, tensors out.
+"""What is measured and how far one may go: distances, margins, projections, rounding. Tensors in, tensors out.
 
 Knows nothing of attacks, shards or rows of results.
 """
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from tasks.config import Budget
+from tasks.config import Budget, Norm
 from tasks.types import Images, Labels, Scores
 
 Box = tuple[Tensor, Tensor]
@@ -33,7 +33,6 @@ def project(images: Images, clean: Images, budget: Budget, box: Box) -> Images:
 
     `clean` lies in the box, so the second step cannot leave the ball. Norms linf and l2, else ValueError.
     """
-    low, high = box
     if budget.eps is not None and budget.norm == "linf":
         images = torch.minimum(torch.maximum(images, clean - budget.eps), clean + budget.eps)
     elif budget.eps is not None and budget.norm == "l2":
@@ -42,7 +41,22 @@ def project(images: Images, clean: Images, budget: Budget, box: Box) -> Images:
         images = clean + delta * rowwise((budget.eps / norm).clamp(max=1.0), delta)
     elif budget.eps is not None:
         raise ValueError(f"no projection on the {budget.norm} ball")
-    return torch.minimum(torch.maximum(images, low), high)
+    return clip(images, box)
+
+
+def clip(images: Images, box: Box, *, out: Tensor | None = None) -> Images:
+    """The nearest images in the box. It takes less time than `clamp` where the ends of the box broadcast."""
+    low, high = box
+    return torch.minimum(torch.maximum(images, low, out=out), high, out=out)
+
+
+def length_of(delta: Tensor, norm: Norm = "l2") -> Tensor:
+    """The norm, linf or l2, (batch,), never 0. Squares are summed in float64: of small numbers float32 makes 0."""
+    flat, tiny = delta.flatten(1), torch.finfo(delta.dtype).tiny
+    if norm == "linf":
+        return flat.abs().amax(1).clamp_(min=tiny)
+    length: Tensor = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
+    return length.clamp_(min=tiny).to(delta.dtype)
 
 
 def distances(images: Images, clean: Images, centre: Tensor | float = 0.0) -> dict[str, Tensor]:
@@ -79,6 +93,33 @@ def margins(scores: Scores, labels: Labels) -> Tensor:
 def best_other(scores: Scores, labels: Labels) -> Labels:
     """The best-scoring class other than the label, (batch,)."""
     return scores.scatter(1, labels[:, None], -torch.inf).argmax(1)
+
+
+def best_others(scores: Scores, labels: Labels, count: int) -> Labels:
+    """So many of the best-scoring classes other than the label, or all there are, best first: (batch, count)."""
+    others = scores.scatter(1, labels[:, None], -torch.inf)
+    return others.topk(min(count, scores.shape[1] - 1), dim=1).indices
+
+
+def all_others(labels: Labels, num_classes: int) -> Labels:
+    """Every class other than the label, in their order, (batch, num_classes - 1)."""
+    others = torch.arange(num_classes - 1, device=labels.device).expand(len(labels), -1)
+    return others + (others >= labels[:, None])
+
+
+def gap_gradient(scores: Scores, rising: Labels, falling: Labels) -> Tensor:
+    """The gradient by the scores of the score of `rising` less that of `falling`, (batch, classes): 1, -1, else 0."""
+    return torch.zeros_like(scores).scatter_(1, rising[:, None], 1.0).scatter_(1, falling[:, None], -1.0)
+
+
+def rounding(sizes: Tensor) -> Tensor:
+    """What rounding may change numbers of such sizes by: sixteen units in their last place."""
+    return sizes * (16 * torch.finfo(sizes.dtype).eps)
+
+
+def slack(scores: Scores) -> Tensor:
+    """What rounding may change scores by, (batch,): they differ a little in a batch of another shape."""
+    return rounding(scores.detach().abs().amax(1))
 
 
 @contextmanager

@@ -15,8 +15,10 @@ from torch.nn.functional import nll_loss
 from torch.nn.parameter import is_lazy
 
 from tasks import registry
-from tasks import shared as shared_parameters
+from tasks.activations._every import Places, placed
+from tasks.architectures._every import extended
 from tasks.config import Cell, Component
+from tasks.datasets._every import mixed
 from tasks.types import DataError, DataRoot, Images, Labels, Scores, Shape, Split
 
 
@@ -75,12 +77,10 @@ def build_model(cell: Cell, split: Split, start: Mapping[str, Tensor] | None = N
     is before the cell's defense puts anything into it.
     """
     activation, architecture, head = cell.activation, cell.architecture, cell.head
-    places = shared_parameters.Places(lambda: make(activation))
+    places = Places(lambda: make(activation))
     with seeded(derive_seed(cell.seed, "weights"), torch.device("cpu")):
-        body = shared_parameters.extended(
-            lambda shape: make(architecture, shape, places), split.shape, places, **_shared(architecture)
-        )
-        shared_parameters.placed(body, places, registry.load("activation", "relu"), **_shared(activation))
+        body = extended(lambda shape: make(architecture, shape, places), split.shape, places, **_shared(architecture))
+        placed(body, places, registry.load("activation", "relu"), **_shared(activation))
         width = body.width
         model = Classifier(
             body,
@@ -109,7 +109,7 @@ def load_split(dataset: Component, split: str, root: DataRoot) -> Split:
     loaded = cast("Split", make(dataset, split, root))
     if problem := _problem(loaded):
         raise DataError(f"the {split} split of {dataset.name}: {problem}")
-    return shared_parameters.mixed(loaded, root, **_shared(dataset)) if split == "train" else loaded
+    return mixed(loaded, root, **_shared(dataset)) if split == "train" else loaded
 
 
 @lru_cache(maxsize=4)
@@ -121,8 +121,16 @@ def kept_split(dataset: Component, split: str, root: DataRoot) -> Split:
 def make(component: Component, *given: object) -> Any:  # noqa: ANN401 - what a component makes depends on its kind
     """Call a component with what the harness gives and with its own parameters."""
     common = registry.shared(component.kind)
-    own = {name: value for name, value in component.parameters.items() if name not in common}
+    own = {name: value for name, value in ready(component).items() if name not in common}
     return registry.load(component.kind, component.name)(*given, **own)
+
+
+def ready(component: Component) -> dict[str, Any]:
+    """A component's parameters as its function takes them: what is components is given as what these make."""
+    return {
+        name: [make(part) for part in value] if isinstance(value, tuple) else value
+        for name, value in component.parameters.items()
+    }
 
 
 def _shared(component: Component) -> dict[str, Any]:

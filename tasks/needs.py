@@ -59,25 +59,18 @@ def _has_prepare_step(attack: str) -> bool:
 
 @functools.lru_cache(maxsize=100_000)
 def _changed(component: Component, fact: str) -> Component:
-    """A component, or each part of a combination, with the values that a fact gives some of its parameters.
+    """A component, and those among its parameters, with the values that a fact gives some of the parameters.
 
     It is an equal component where nothing changes, which a grid of a million cells asks for often.
     """
-    parts = component.parts
-    wanted = [
-        {
-            name: value
-            for name, value in _values(part.kind, part.name, fact).items()
-            if part.parameters.get(name) != value
-        }
-        for part in parts
-    ]
-    if not any(wanted):
-        return component
-    found = [_with(part, values) for part, values in zip(parts, wanted, strict=True)]
-    if parts == (component,):
-        return found[0]
-    return _with(component, {"parts": [part.resolved() for part in found]})
+    of_parts = {
+        name: tuple(_changed(part, fact) for part in value)
+        for name, value in component.parameters.items()
+        if isinstance(value, tuple)
+    }
+    values = {**of_parts, **_values(component.kind, component.name, fact)}
+    is_changed = any(component.parameters.get(name) != value for name, value in values.items())
+    return _with(component, values) if is_changed else component
 
 
 @functools.cache

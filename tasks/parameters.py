@@ -4,6 +4,7 @@ Beside these: `int`, `float`, `bool`, `str`, `list[...]`, `Literal[...]` and `..
 in the signature; the spec loader reads it from there.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -20,5 +21,23 @@ Count = Annotated[int, Ge(1)]
 """How many: 1 or more."""
 CountOrZero = Annotated[int, Ge(0)]
 """How many: 0 or more."""
-Parts = list[dict[str, Any]]
-"""Resolved components, as those of a combination; a spec writes them as it writes any component."""
+
+
+@dataclass(frozen=True)
+class Several:
+    """Marks the type of a parameter that is components of a kind, two or more.
+
+    A spec writes them as it writes any list of components, and the function is given what they make: the kind is one
+    whose components take nothing but their own parameters, such as defenses.
+    """
+
+    kind: str
+
+
+Defenses = Annotated[list[Any], Several("defense")]
+"""Two or more defenses, each a `tasks.training.objective.Defense`."""
+
+
+def several(kind: Any) -> Several | None:  # noqa: ANN401 - a type, as typing spells it, is not a class
+    """Of which kind a parameter's components are; None for a type of plain values."""
+    return next((mark for mark in getattr(kind, "__metadata__", ()) if isinstance(mark, Several)), None)

@@ -11,6 +11,7 @@ from torch import nn
 from tasks import registry
 from tasks.config import Case
 from tasks.counted import CountedModel
+from tasks.given import Given
 from tasks.intact import intact
 from tasks.metrics import frozen
 from tasks.streams import Streams
@@ -35,13 +36,12 @@ def prepare_attack(
     """
     attack = case.attack
     like = next(iter([*model.parameters(), *model.buffers()]))
-    pixels = images.to(like.device, like.dtype) / (1 if images.is_floating_point() else 255)
-    labels, samples = (given.to(like.device, torch.int64) for given in (labels, samples))
-    streams = Streams(case.prepared_id, samples)
+    given = Given.on(like, images, labels, samples)
+    streams = Streams(case.prepared_id, given.samples)
     with frozen(model), intact(model, attack.name):
         counted = CountedModel(
             model,
-            samples,
+            given.samples,
             attack.budget,
             num_classes=num_classes,
             eot=attack.eot,
@@ -49,7 +49,7 @@ def prepare_attack(
             fixed_batch=fixed_batch,
         )
         made: Prepared = registry.load_prepare(attack.component.name)(
-            counted, counted.inputs(pixels), labels, attack.budget, streams, **attack.component.parameters
+            counted, counted.inputs(given.pixels), given.labels, attack.budget, streams, **attack.component.parameters
         )
         counted.check()
     passes = {"forwards": float(counted.forwards.sum()), "backwards": float(counted.backwards.sum())}

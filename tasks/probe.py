@@ -15,13 +15,13 @@ from torch import Tensor
 from tasks import registry
 from tasks.config import Budget, Case
 from tasks.counted import CountedModel
+from tasks.given import Given, in_batches
 from tasks.intact import intact
-from tasks.judge import in_batches
 from tasks.metrics import frozen
 from tasks.model import Classifier
 from tasks.schema import MEASURES
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Measure, ModelError
+from tasks.types import Columns, Images, Labels, Measure, ModelError
 
 MEASURED = pa.schema([MEASURES.field(index) for index in range(MEASURES.get_field_index("seconds") + 1)])
 """The columns that are filled here; the others say where it ran."""
@@ -53,29 +53,26 @@ def probe_samples(
     ModelError where the model's scores are not finite or the probe broke its contract, AttackError where it changed
     the model.
     """
-    like = model.mean
-    pixels = images.to(like.device, like.dtype) / (1 if images.is_floating_point() else 255)
-    labels, samples = (given.to(like.device, torch.int64) for given in (labels, samples))
+    given = Given.on(model.mean, images, labels, samples)
     component = case.probe.component
     probe = registry.load("probe", component.name)
     named: list[Named] = []
 
     sourced = bool(registry.describe("probe", component.name).facts.get("sourced"))
 
-    def counted(module: Classifier, part: slice, key: str) -> CountedModel:
-        noise = Streams(f"{case.id}/{key}", samples[part])
-        classes = module.num_classes
-        return CountedModel(module, samples[part], _BUDGET, num_classes=classes, noise=noise, fixed_batch=fixed_batch)
+    def counted(module: Classifier, samples: Tensor, key: str) -> CountedModel:
+        noise, classes = Streams(f"{case.id}/{key}", samples), module.num_classes
+        return CountedModel(module, samples, _BUDGET, num_classes=classes, noise=noise, fixed_batch=fixed_batch)
 
-    def work(part: slice) -> dict[str, Tensor]:
-        streams = Streams(case.id, samples[part])
-        seen = counted(model, part, "model")
-        looked_at = [seen if source is None else counted(source, part, "source")] if sourced else []
-        given = pixels[part].clone(), labels[part].clone()
-        found = probe(seen, *given, streams, *looked_at, **component.parameters)
+    def work(rows: slice) -> Columns:
+        part = given.at(rows)
+        seen = counted(model, part.samples, "model")
+        looked_at = [seen if source is None else counted(source, part.samples, "source")] if sourced else []
+        streams = Streams(case.id, part.samples)
+        found = probe(seen, part.pixels.clone(), part.labels.clone(), streams, *looked_at, **component.parameters)
         for each in {seen, *looked_at}:
             each.check()
-        shapes = _named(component.name, found, len(samples[part]))
+        shapes = _named(component.name, found, len(part))
         if named and shapes != named:
             raise ModelError(f"{component.name}: measured {shapes} of one batch, and {named} of another")
         named[:] = shapes
@@ -89,11 +86,11 @@ def probe_samples(
             for module in {model, source or model}:
                 held.enter_context(frozen(module))
                 held.enter_context(intact(module, component.name))
-            columns = in_batches(work, len(samples), batch_size)
+            columns = in_batches(work, len(given), batch_size)
     finally:
         model.train(was_training)
-    seconds = (time.perf_counter() - begun) / max(1, len(samples))
-    return _rows(case, samples.cpu(), labels.cpu(), named, columns, epoch, seconds)
+    seconds = (time.perf_counter() - begun) / max(1, len(given))
+    return _rows(case, given.samples.cpu(), given.labels.cpu(), named, columns, epoch, seconds)
 
 
 def _named(probe: str, found: list[Measure], count: int) -> list[Named]:
@@ -110,7 +107,7 @@ def _rows(
     samples: Tensor,
     labels: Tensor,
     named: list[Named],
-    columns: dict[str, Tensor],
+    columns: Columns,
     epoch: int | None,
     seconds: float,
 ) -> pa.Table:

@@ -9,7 +9,6 @@ Components of other packages join through an entry point of the group `attackgri
 """
 
 import ast
-import difflib
 import functools
 import importlib
 import importlib.util
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from tasks import parameters as parameter_types
+from tasks.config import CELL_PARTS
+from tasks.words import unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,12 +31,12 @@ FOLDERS = {
     "activation": "activations",
     "head": "heads",
     "defense": "defenses",
+    "training": "trainings",
     "attack": "attacks",
     "probe": "probes",
 }
-KINDS = (*FOLDERS, "training")
 SHARED = {"dataset": "mixed", "architecture": "extended", "activation": "placed"}
-"""The functions of `tasks/shared.py` whose parameters every component of a kind has beside its own."""
+"""The functions whose parameters every component of a kind has beside its own; in `_every.py` of the kind's folder."""
 REQUIRED = object()
 """The default of a parameter that has none."""
 
@@ -101,8 +102,6 @@ def component(kind: str, *, version: int, paper: str = "", **facts: object) -> C
 
 def names(kind: str) -> list[str]:
     """The built-in and entry-point components of a kind, sorted."""
-    if kind == "training":
-        return ["standard"]
     folder = Path(__file__).parent / FOLDERS[kind]
     built_in = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
     return sorted(built_in | {point.name for point in entry_points(group=f"attackgrid.{kind}")})
@@ -130,10 +129,10 @@ def shared(kind: str) -> Mapping[str, Parameter]:
     """The parameters that every component of a kind has beside its own, from the function that acts on them."""
     if kind not in SHARED:
         return {}
-    path = Path(__file__).parent / "shared.py"
+    path = Path(__file__).parent / FOLDERS[kind] / "_every.py"
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    return _parameters(functions[SHARED[kind]], f"tasks.shared:{SHARED[kind]}")
+    return _parameters(functions[SHARED[kind]], f"tasks.{FOLDERS[kind]}._every:{SHARED[kind]}")
 
 
 def load(kind: str, name: str) -> Callable[..., Any]:
@@ -155,8 +154,6 @@ def load_prepare(name: str) -> Callable[..., Any]:
 
 
 def _locate(kind: str, name: str) -> tuple[str, str]:
-    if kind == "training":
-        return "tasks.training.train", name
     if ":" in name:
         module, _, function = name.partition(":")
         return module, function
@@ -176,10 +173,7 @@ def _source(module: str) -> Path | None:
 
 
 def _unknown(kind: str, name: str) -> UnknownComponentError:
-    known = names(kind)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return UnknownComponentError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known)}")
+    return UnknownComponentError(unknown(kind, name, names(kind)))
 
 
 def _describe(kind: str, name: str, node: ast.FunctionDef, origin: str) -> Description:
@@ -191,6 +185,11 @@ def _describe(kind: str, name: str, node: ast.FunctionDef, origin: str) -> Descr
     own = _parameters(node, origin)
     if taken := sorted(own.keys() & shared(kind).keys()):
         raise ComponentSourceError(f"{origin}: every {kind} has the parameters {taken} already")
+    for parameter, declared in own.items():
+        if parameter_types.several(declared.type) and (kind not in CELL_PARTS or declared.default is not REQUIRED):
+            raise ComponentSourceError(
+                f"{origin}: parameter {parameter!r} is components: only a part of a cell can have it, without a default"
+            )
     return Description(
         kind=kind,
         name=name,

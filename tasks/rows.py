@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tasks.config import Case
 from tasks.schema import SAMPLES
-from tasks.types import Labels, Rows
+from tasks.types import Columns, Labels, Rows
 
 MEASURED = pa.schema([SAMPLES.field(index) for index in range(SAMPLES.get_field_index("seconds") + 1)])
 """The columns that the judge fills; the others say where it ran."""
@@ -14,8 +14,6 @@ MEASURED = pa.schema([SAMPLES.field(index) for index in range(SAMPLES.get_field_
 _ALWAYS = ("steps", "forwards", "backwards", "seconds")
 """Columns that an attacked sample has even if nothing came back."""
 _NAMES = {"pred": "adv_pred", "confidence": "adv_confidence", "margin": "adv_margin"}
-
-Columns = dict[str, Tensor]
 
 
 def rows_of(

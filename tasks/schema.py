@@ -6,6 +6,8 @@ Distances compare the returned image with the clean one **in the space of the ca
 
 import pyarrow as pa
 
+from tasks.config import CELL_AXES, LABELLED_AXES
+
 FORMAT = 1
 """The version of the store's layout and schemas. A store with a higher one was written by a newer attackgrid."""
 
@@ -18,12 +20,17 @@ _TEXT = pa.string()
 _F32 = pa.float32()
 _I32 = pa.int32()
 
+
+def _axis(name: str) -> pa.Field:
+    return _field(name, pa.int64(), "seed of the cell") if name == "seed" else _field(name, _TEXT, "component name")
+
+
 _PROVENANCE = [
     _field("host", _TEXT, "host name of the worker"),
     _field("device", _TEXT, "device as torch names it"),
     _field("gpu", _TEXT, "id of the GPU the worker was pinned to; null without one", null=True),
     _field("worker", _TEXT, "worker that ran the shard: node and process"),
-    _field("seed", pa.int64(), "seed of the cell"),
+    _axis("seed"),
     _field("versions", _TEXT, "JSON: attackgrid, python, torch, ray and CUDA versions"),
     _field("run_id", _TEXT, "run that produced the shard"),
 ]
@@ -103,12 +110,7 @@ WANTED = pa.schema(
             "id of the case (attack or probe); null on the one row of a cell without any",
             null=True,
         ),
-        _field("dataset", _TEXT, "component name"),
-        _field("architecture", _TEXT, "component name"),
-        _field("activation", _TEXT, "component name"),
-        _field("head", _TEXT, "component name"),
-        _field("defense", _TEXT, "component name"),
-        _field("seed", pa.int64(), "seed of the cell"),
+        *(_axis(name) for name in CELL_AXES),
         _field("probe", _TEXT, "component name; null for an attack", null=True),
         _field("attack", _TEXT, "component name; null for a probe", null=True),
         _field("norm", _TEXT, "norm of the budget", null=True),
@@ -125,9 +127,10 @@ WANTED = pa.schema(
         _field("source_cell_id", _TEXT, "id of that cell", null=True),
         _field("prepared_id", _TEXT, "id of what the attack's prepare step makes; null without one", null=True),
         _field("variant", _TEXT, "the label of the spec's block, such as published or corrected; may be empty"),
-        _field("architecture_label", _TEXT, "architecture in words: with the parameters that are not defaults"),
-        _field("activation_label", _TEXT, "activation in words, likewise"),
-        _field("defense_label", _TEXT, "defense in words, likewise"),
+        *(
+            _field(f"{axis}_label", _TEXT, f"{axis} in words: with the parameters that are not defaults")
+            for axis in LABELLED_AXES
+        ),
         _field("cell_label", _TEXT, "cell in words: components, with the parameters that are not defaults"),
         _field("attack_label", _TEXT, "attack in words, likewise", null=True),
         _field("probe_label", _TEXT, "probe in words, likewise", null=True),

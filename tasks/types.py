@@ -16,6 +16,8 @@ Steps: TypeAlias = Tensor
 """(batch,), int64: updates an attack made on each image."""
 Rows: TypeAlias = Tensor
 """(active,), int64: positions in the batch an attack was given."""
+Columns: TypeAlias = dict[str, Tensor]
+"""Names, and for each a tensor with a row for each sample."""
 Shape: TypeAlias = tuple[int, int, int]
 """(channels, height, width) of one image."""
 

@@ -14,7 +14,7 @@ from tasks.heads.softmax import softmax
 from tasks.model import Classifier, build_model, load_split
 from tasks.registry import load
 from tasks.training.objective import Defense
-from tasks.training.train import standard
+from tasks.trainings.standard import standard
 from tasks.types import DataRoot
 
 REAL = DataRoot(Path(__file__).parent.parent.parent / "shared" / "data")

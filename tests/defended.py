@@ -15,7 +15,7 @@ from tasks.metrics import frozen
 from tasks.model import Classifier, build_model, load_split, make
 from tasks.streams import Streams
 from tasks.training.objective import Defense
-from tasks.training.train import standard
+from tasks.trainings.standard import standard
 from tasks.types import DataRoot, Measure, Split
 
 REAL = DataRoot(Path(__file__).parent.parent.parent / "shared" / "data")

@@ -65,11 +65,11 @@ def rows(location):
     """Every measured row of a store that counts, in order, without what a clock measured."""
     store = Store(str(location))
     tables = [
-        pq.read_table(store.files.absolute(f"shards/{case}/{s.stored.start}-{s.stored.stop}.parquet"))
+        pq.read_table(Path(location, f"shards/{case}/{s.stored.start}-{s.stored.stop}.parquet"))
         .slice(s.skip, s.take)
         .select([name for name in MEASURED.names if name != "seconds"])
         .replace_schema_metadata()
-        for case in sorted(store.cases_with_shards())
-        for s in cover(f.positions for f in store.inventory(case, None).whole)
+        for case in sorted(store.shards.cases())
+        for s in cover(f.positions for f in store.shards.inventory(case, None).whole)
     ]
     return pa.concat_tables(tables)

@@ -47,17 +47,17 @@ def store_of(folder, wanted, shards=(), histories=()):
     store = Store(str(folder / "store"))
     store.create()
     table = pa.Table.from_pylist([{"asked": True} | row for row in wanted], schema=WANTED)
-    store.save_grid(GRID, "", table, PUBLISHED.empty_table())
+    store.grids.save(GRID, "", table, PUBLISHED.empty_table())
     told = dict(histories)
     for cell in {row["cell_id"] for row in wanted} - {"untrained"}:
         rows = [dict.fromkeys(HISTORY.names, 0) | row for row in told.get(cell, [])]
         history = pa.Table.from_pylist(rows, schema=HISTORY)
-        store.save_cell(cell, WEIGHTS, history, {"cell_id": cell, "cell": {}})
+        store.cells.save(cell, WEIGHTS, history, {"cell_id": cell, "cell": {}})
     for start, rows in shards:
         case, count = rows[0]["case_id"], len({row["sample"] for row in rows})
         table = pa.Table.from_pylist(rows, schema=MEASURES)
         sha = hashlib.sha256(WEIGHTS).hexdigest()
-        assert store.save_shard(case, Range(start, start + count), table, sha, "{}")
+        assert store.shards.save(case, Range(start, start + count), table, sha, "{}")
     return store
 
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from tasks.parameters import Count, CountOrZero, Rate
+from tasks.parameters import Count, CountOrZero, Defenses, Rate
 from tasks.registry import component
 
 
@@ -76,3 +76,23 @@ def ready(model, images, labels, budget, streams, state, *, fit_split: str = "tr
 @component("defense", version=1, stochastic=True)
 def wavers():
     """Its model draws numbers when it evaluates."""
+
+
+@component("defense", version=1)
+def stacked(*, layers: Defenses, weight: float = 1.0):
+    """Is made of other defenses."""
+
+
+@component("defense", version=1)
+def stacked_by_default(*, layers: Defenses = ["natural", "natural"]):  # noqa: B006 - read from source only
+    """Components have no default."""
+
+
+@component("attack", version=1, norms=("l2",), budget="minimal")
+def defended(model, images, labels, budget, streams, *, layers: Defenses):
+    """No part of a cell."""
+
+
+@component("training", version=1)
+def patient(model, train, test, defense, seed, *, rounds: Count = 3):
+    """Another training than the usual one."""

@@ -9,8 +9,9 @@ from trainings import CPU, NATURAL, cell, load
 
 from tasks.model import Classifier, build_model, make
 from tasks.training.batches import Data, Epochs
+from tasks.training.evaluation import accuracy
 from tasks.training.objective import Defense, mean_loss
-from tasks.training.train import accuracy, standard
+from tasks.trainings.standard import standard
 from tasks.types import Mix, Split, TaskError
 
 

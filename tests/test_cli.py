@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from grids import call, launch, rows, write_spec
 
-from grid.cli import main
 from grid.store import files
 from tasks.schema import FORMAT
 
@@ -236,7 +235,9 @@ def test_an_unknown_table_or_grid_is_said_with_those_there_are(store):
     assert "There are: toy" in call("table", store, "--grid", "no").stderr
 
 
-@pytest.mark.parametrize("kind", ["datasets", "architectures", "activations", "heads", "defenses", "attacks"])
+@pytest.mark.parametrize(
+    "kind", ["datasets", "architectures", "activations", "heads", "defenses", "trainings", "attacks"]
+)
 def test_components_are_listed_with_their_parameters(kind):
     listed = json.loads(call("list", kind, "--json").stdout)
     assert listed
@@ -252,19 +253,3 @@ def test_an_unknown_kind_is_said_with_those_there_are():
 
 def test_the_schema_is_json():
     assert json.loads(call("schema").stdout)["$schema"].startswith("https://json-schema.org/")
-
-
-def test_the_readme_names_every_command_and_every_file():
-    readme = (ROOT / "README.md").read_text()
-    assert [name for name in main.commands if f"attackgrid {name}" not in readme] == []
-    modules = [p.name for folder in ("grid", "tasks") for p in (ROOT / folder).glob("*.py") if p.name[0] != "_"]
-    assert [name for name in modules if name not in readme] == []
-
-
-def test_every_question_of_the_readme_can_be_asked(store):
-    text = (ROOT / "README.md").read_text().split("```sql\n")[1].split("```")[0]
-    questions = [question for question in text.split(";") if question.strip()]
-    assert len(questions) == 4
-    for question in questions:
-        result = call("sql", store, question)
-        assert result.exit_code == 0, result.stderr

@@ -11,8 +11,8 @@ from tasks.registry import load, names
 from tasks.training.objective import Defense, combine, objective
 from tasks.types import TaskError
 
-SMOOTHED = {"name": "label_smoothing", "version": 1, "parameters": {"smoothing": 0.1}}
-ORTHOGONAL = {"name": "orthogonality", "version": 1, "parameters": {"beta": 0.1}}
+SMOOTHED = load("defense", "label_smoothing")(smoothing=0.1)
+ORTHOGONAL = load("defense", "orthogonality")(beta=0.1)
 REQUIRED: dict[str, dict[str, object]] = {
     **{name: {"eps": 0.1} for name in ("fgsm_training", "mixed_training", "pgd_training", "trades")},
     "combined": {"parts": [SMOOTHED, ORTHOGONAL]},
@@ -66,7 +66,7 @@ def test_each_part_crafts_from_what_the_one_before_it_crafted():
 
 
 def test_two_parts_with_a_loss_of_their_own_are_refused():
-    trades = {"name": "trades", "version": 1, "parameters": {"eps": 0.1}}
+    trades = load("defense", "trades")(eps=0.1)
     with pytest.raises(TaskError, match="more than one of the defenses has its own loss"):
         load("defense", "combined")(parts=[SMOOTHED, trades])
 

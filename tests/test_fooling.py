@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 from test_query import sample_row, wanted_row, written
 
-from grid.results.query import PREPARED, Contents, Slice, connect, query, run_sql
+from grid.results.query import query, run_sql
+from grid.results.views import PREPARED, Contents, Slice, connect
 from tasks.schema import PUBLISHED, SAMPLES, WANTED
 
 row = partial(sample_row, "k1", clean_pred=1, adv_confidence=0.5)

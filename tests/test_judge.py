@@ -10,7 +10,8 @@ from attack_toys import Toy, attacked, case, conv_net, linear, pixels
 from torch import nn
 
 from tasks.config import Budget
-from tasks.judge import MEASURED, attack_samples, in_batches
+from tasks.given import in_batches
+from tasks.judge import MEASURED, attack_samples
 from tasks.schema import SAMPLES
 from tasks.streams import Streams
 from tasks.types import AttackError, ModelError

@@ -9,7 +9,7 @@ from torch import nn
 
 from tasks.config import Budget
 from tasks.counted import CountedModel, scores_of
-from tasks.metrics import distances, frozen, margins, project, radius
+from tasks.metrics import clip, distances, frozen, length_of, margins, project, radius, rounding, slack
 from tasks.types import AttackError, ModelError
 
 LINF, L2 = Budget("linf", 0.1), Budget("l2", 0.5)
@@ -80,6 +80,29 @@ def test_the_l2_projection_keeps_the_direction():
     clean = torch.full((1, 1, 2, 2), 0.5)
     delta = torch.tensor([3.0, 4.0, 0.0, 0.0]).view(1, 1, 2, 2)
     assert torch.allclose(project(clean + delta, clean, L2, UNIT) - clean, delta / 10)
+
+
+def test_clipping_keeps_to_a_box_of_its_own_for_each_channel_in_place_if_asked():
+    images = torch.linspace(-1, 2, 12).view(1, 2, 2, 3)
+    box = torch.tensor([0.0, 0.5]).view(1, 2, 1, 1), torch.tensor([1.0, 0.75]).view(1, 2, 1, 1)
+    clipped = clip(images, box)
+    assert torch.equal(clipped, images.clamp(*box))
+    assert clip(images, box, out=images) is images
+    assert torch.equal(images, clipped)
+
+
+def test_a_length_is_never_0_and_not_lost_to_the_squares_of_small_numbers():
+    delta = torch.tensor([[3.0, -4.0], [3e-30, -4e-30], [0.0, 0.0]])
+    tiny = torch.finfo(torch.float32).tiny
+    assert length_of(delta).tolist() == pytest.approx([5.0, 5e-30, tiny], rel=1e-6)
+    assert length_of(delta, "linf").tolist() == pytest.approx([4.0, 4e-30, tiny], rel=1e-6)
+
+
+def test_rounding_is_sixteen_units_in_the_last_place_of_the_largest_score():
+    scores = torch.tensor([[1.0, -4.0], [0.5, 0.25]], requires_grad=True)
+    assert rounding(torch.tensor([1.0])).tolist() == [2.0**-19]
+    assert slack(scores).tolist() == [2.0**-17, 2.0**-20]
+    assert slack(scores.double()).tolist() == [2.0**-46, 2.0**-49]
 
 
 def test_a_norm_without_projection_and_a_budget_without_eps_are_refused():

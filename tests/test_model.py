@@ -25,8 +25,8 @@ CELL = Cell(
     training=Component("training", "standard", 1),
     seed=3,
 )
-KINDS = ("dataset", "architecture", "activation", "head", "defense")
-COMPONENTS = [(kind, name) for kind in KINDS for name in names(kind)] + [("training", "standard")]
+KINDS = ("dataset", "architecture", "activation", "head", "defense", "training")
+COMPONENTS = [(kind, name) for kind in KINDS for name in names(kind)]
 
 TOY = Split(torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 1, 0]), ("a", "b"), (0.5, 0.4, 0.3), (0.2, 0.1, 0.4))
 offered = TOY

@@ -20,7 +20,7 @@ from tasks.model import Classifier, build_model, make
 from tasks.noise import Noise, drawing, is_stochastic
 from tasks.registry import describe
 from tasks.streams import Streams
-from tasks.training.train import standard
+from tasks.trainings.standard import standard
 
 PIXELS = torch.rand(4, 1, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

@@ -10,7 +10,8 @@ from scipy import stats
 from test_measures import wilson
 from test_query import wanted_row
 
-from grid.results.query import Contents, connect, run_sql
+from grid.results.query import run_sql
+from grid.results.views import Contents, connect
 
 
 def columns(store, name, label):

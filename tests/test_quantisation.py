@@ -13,7 +13,7 @@ from tasks.defenses.quantisation import quantisation, quantised
 from tasks.heads.softmax import softmax
 from tasks.model import Classifier, build_model, make
 from tasks.registry import describe
-from tasks.training.train import standard
+from tasks.trainings.standard import standard
 from tasks.types import ModelError
 
 IMAGES = torch.rand(6, 1, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -12,21 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from grid.errors import StoreError, UsageError
-from grid.results.query import (
-    CELLS,
-    FAILURES,
-    RUNS,
-    TABLES,
-    Contents,
-    Slice,
-    connect,
-    history_seconds,
-    query,
-    run_sql,
-)
+from grid.questions import TABLES, VIEWS
+from grid.results.query import history_seconds, query, run_sql
+from grid.results.views import CELLS, FAILURES, RUNS, Contents, Slice, connect
 from tasks.schema import PUBLISHED, SAMPLES, WANTED
-
-VIEWS = ("cells", "wanted", "cases", "samples", "coverage", "failures", "runs", "published")
 
 
 def sample_row(case, sample, correct=True, success=False, **more):
@@ -136,6 +125,11 @@ def test_an_empty_store_has_every_view_typed_and_without_rows(view):
         assert found.num_rows == 0
         assert found.num_columns > 5
         assert not any(pa.types.is_null(kind) for kind in found.schema.types)
+
+
+def test_the_views_are_those_that_a_user_is_told_of():
+    with connect(Contents()) as con:
+        assert sorted(name for (name,) in rows_of(con, "show tables")) == sorted(VIEWS)
 
 
 def test_every_column_works_unquoted(store):
@@ -540,7 +534,7 @@ def test_every_table_of_a_grid_without_any_file_of_results_can_be_asked(name, tm
 
 def test_an_unknown_table_or_grid_is_named_with_what_there_is(store):
     with connect(store) as con:
-        with pytest.raises(UsageError, match=r"unknown table 'worst'.*Known: robust_accuracy, minimal_norm"):
+        with pytest.raises(UsageError, match=r"unknown table 'worst'.*Known: certified, correlation"):
             query(con, "worst", "one")
         with pytest.raises(UsageError, match=r"unknown grid 'on'\. Did you mean 'one'\? Known: one, two"):
             query(con, "worst_case", "on")

@@ -170,28 +170,26 @@ def test_a_shard_that_kills_every_worker_is_recorded_and_the_rest_is_finished(tm
     run = command("launch", spec, "--store", tmp_path / "store", "--cpus", 2)
     _, err = run.communicate(timeout=250)
     assert run.returncode == 3, err
-    failures = list(Store(str(tmp_path / "store")).failures())
+    failures = list(Store(str(tmp_path / "store")).failures.all())
     assert [f["kind"] for f in failures] == ["worker", "worker"]
     assert len(rows(tmp_path / "store")) == 20
 
 
-@pytest.mark.parametrize(("times", "code"), [(1, 130), (2, 130)])
-def test_ctrl_c_once_finishes_what_runs_and_twice_stops_at_once(tmp_path, times, code):
-    spec, store = slow_spec(tmp_path, seconds=4.0), tmp_path / "store"
+@pytest.mark.parametrize(("times", "shard_seconds"), [(1, 4.0), (2, 600.0)])
+def test_ctrl_c_once_finishes_what_runs_and_twice_does_not_wait_for_it(tmp_path, times, shard_seconds):
+    spec, store = slow_spec(tmp_path, seconds=shard_seconds), tmp_path / "store"
     run = start(spec, store, process_group=0)
     wait_until(lambda: list(store.glob("cells/*/cell.json")), "a trained cell")
     time.sleep(1.5)
     for _ in range(times):
         os.killpg(run.pid, signal.SIGINT)
         time.sleep(0.5)
-    begun = time.monotonic()
-    _, err = run.communicate(timeout=60)
-    assert run.returncode == code, err
+    _, err = run.communicate(timeout=200)  # much less than a shard of ten minutes
+    assert run.returncode == 130, err
     assert "interrupted: finishing what is running" in err
     assert "Traceback" not in err
-    finished = num_shards(store)
-    assert (finished > 0) if times == 1 else (finished == 0 and time.monotonic() - begun < 20)
-    outcome = next(iter(Store(str(store)).runs()))["outcome"]
+    assert (num_shards(store) > 0) == (times == 1)
+    outcome = next(iter(Store(str(store)).runs.all()))["outcome"]
     assert outcome == "interrupted"
 
 

@@ -11,7 +11,7 @@ from tasks.heads.softmax import softmax
 from tasks.heads.softrmax import softrmax
 from tasks.model import Classifier, build_model, make
 from tasks.training.objective import Defense, objective
-from tasks.training.train import standard
+from tasks.trainings.standard import standard
 
 IMAGES = torch.rand(5, 2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 LABELS = torch.tensor([0, 2, 1, 1, 0])

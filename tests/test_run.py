@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from test_plan import ONE, OTHER, STRONG, TWO, WEAK, plan
@@ -107,7 +108,7 @@ def test_a_lost_worker_costs_another_attempt_and_nothing_else(tmp_path):
     run, store = execute(tmp_path, plan({}), AtOnce(once))
     outcome = run.execute()
     assert (outcome.shards, outcome.failed, outcome.exit_code) == (9, 0, 0)
-    assert list(store.failures()) == []
+    assert list(store.failures.all()) == []
 
 
 def test_a_task_that_loses_every_worker_is_recorded_and_the_rest_goes_on(tmp_path):
@@ -121,7 +122,7 @@ def test_a_task_that_loses_every_worker_is_recorded_and_the_rest_goes_on(tmp_pat
     outcome = run.execute()
     assert (outcome.shards, outcome.failed, outcome.exit_code) == (8, 1, 3)
     assert sum(t.case == STRONG and t.positions.start == 0 for t in executor.begun) == MAX_LOST
-    (record,) = store.failures()
+    (record,) = store.failures.all()
     assert (record["kind"], record["attempt"], record["case_id"]) == ("worker", MAX_LOST, STRONG.id)
 
 
@@ -135,7 +136,7 @@ def test_a_cell_that_cannot_be_trained_skips_its_shards_only(tmp_path):
     outcome = run.execute()
     assert (outcome.cells, outcome.shards, outcome.failed, outcome.skipped) == (1, 3, 1, 6)
     assert outcome.exit_code == 3
-    (record,) = store.failures()
+    (record,) = store.failures.all()
     assert record["traceback"] == "Traceback ..."
     assert record["cell_id"] == ONE.id
     assert record["case_id"] is None
@@ -146,12 +147,14 @@ def test_a_merge_that_fails_is_an_event_and_no_failure(tmp_path):
         return Failed("error", "FileNotFoundError", "merged by somebody else") if task.kind == "compact" else Done(0.1)
 
     run, store = execute(tmp_path, plan({}, trained=[ONE, TWO], size=10), AtOnce(answer), size=10)
+    folder = Path(store.location, "shards", WEAK.id)
+    folder.mkdir(parents=True)
     for positions in range(20):  # what the toy executor does not store
-        store.files.commit(f"shards/{WEAK.id}/{positions}-{positions + 1}.parquet", b"")
+        (folder / f"{positions}-{positions + 1}.parquet").touch()
     outcome = run.execute()
     assert (outcome.shards, outcome.failed, outcome.exit_code) == (75, 0, 0)
-    assert list(store.failures()) == []
-    assert b'"failed"' in store.files.read("runs/test/events.jsonl")
+    assert list(store.failures.all()) == []
+    assert '"failed"' in Path(store.location, "runs/test/events.jsonl").read_text()
 
 
 def test_a_store_that_refuses_ends_the_run_with_its_own_words(tmp_path):
@@ -198,7 +201,7 @@ def test_after_an_interruption_what_no_worker_has_begun_is_not_done(tmp_path):
 def test_every_end_of_a_task_is_an_event_of_the_run(tmp_path):
     run, store = execute(tmp_path, plan({}, trained=[ONE, TWO]), AtOnce(fine))
     run.execute()
-    lines = store.files.read("runs/test/events.jsonl").decode().splitlines()
+    lines = Path(store.location, "runs/test/events.jsonl").read_text().splitlines()
     assert {json.loads(line)["task"] for line in lines} == {
         f"{c.id}-{a}-{b}" for c in (WEAK, STRONG, OTHER) for a, b in ((0, 100), (100, 200), (200, 250))
     }

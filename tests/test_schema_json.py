@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from grid.spec.json_schema import spec_schema
+from grid.spec.keys import BLOCK_KEYS
 from grid.spec.nodes import Report, plain
-from grid.spec.read import BLOCK_KEYS
 from grid.spec.strict_yaml import parse
 from tasks import registry
 
@@ -41,6 +41,9 @@ def test_the_schema_is_plain_json_and_names_every_component(validator):
         {"exclude": [{"head": ["softmax"], "eps": "8/255", "attack.steps": 3}]},
         {"published": [{"metric": "mean_l2", "value": 1, "source": "Table 1", "seed": 0}]},
         {"cells": [{**BLOCK, "training": {"lr": {"each": [0.1, "1/8"]}, "epochs": 3}}]},
+        {"cells": [{**BLOCK, "training": ["standard", {"standard": {"epochs": {"each": [1, 2]}}}, "my.module:name"]}]},
+        {"cells": [{**BLOCK, "defense": {"combined": ["natural", {"label_smoothing": {"smoothing": 0.2}}]}}]},
+        {"cells": [{**BLOCK, "defense": {"combined": {"parts": {"each": [["natural", ["trades", "natural"]]]}}}}]},
         {"cells": [{**BLOCK, "training": [{}, {"epochs": 3}], "head": ["softmax", {"softmax": None}]}]},
     ],
 )
@@ -59,6 +62,12 @@ def test_what_the_loader_accepts_the_schema_accepts(validator, rest):
         {"cells": [{**BLOCK, "architecture": {"mlp": {"hidden": [0]}}}]},
         {"cells": [{**BLOCK, "head": "sofmax"}]},
         {"cells": [{**BLOCK, "training": {"lr": "fast"}}]},
+        {"cells": [{**BLOCK, "training": {"epohcs": 3}}]},
+        {"cells": [{**BLOCK, "training": {"standrad": {}}}]},
+        {"cells": [{**BLOCK, "training": {"standard": {"epohcs": 3}}}]},
+        {"cells": [{**BLOCK, "defense": {"combined": ["natural"]}}]},
+        {"cells": [{**BLOCK, "defense": {"combined": ["natural", "nautral"]}}]},
+        {"cells": [{**BLOCK, "defense": {"combined": {"prats": ["natural", "natural"]}}}]},
         {"cells": [{"dataset": "digits"}]},
         {"tables": ["robust"]},
         {"exclude": [{"haed": "softmax"}]},

@@ -54,8 +54,9 @@ def names_of(spec):
     found = set()
     for wanted in cases(spec):
         case = wanted.case
-        parts = [case.under.component]
-        parts += [*case.cell.defense.parts, case.cell.activation, case.cell.architecture, case.cell.dataset]
+        cell = case.cell
+        parts = [case.under.component, *(cell.defense.parts or [cell.defense])]
+        parts += [cell.activation, cell.architecture, cell.dataset]
         found |= {(part.kind, part.name) for part in parts}
     return found
 
@@ -151,7 +152,7 @@ def test_models_that_draw_are_attacked_through_their_mean_where_it_is_corrected(
     for wanted in cases(lwta):
         if wanted.variant == "corrected" and wanted.case.under.kind == "attack" and wanted.case.source is None:
             cell = wanted.case.cell
-            draws = {part.name for part in (*cell.defense.parts, cell.activation)} & {
+            draws = {part.name for part in (cell.defense, *cell.defense.parts, cell.activation)} & {
                 *("parametric_noise", "randomised_smoothing", "lwta")
             }
             found.setdefault(bool(draws), set()).add((wanted.case.attack.eot, wanted.case.attack.draws))
@@ -162,7 +163,7 @@ def test_the_mixes_take_half_of_the_batches_clean(lwta):
     mixes = {
         tuple(part.parameters["attacks"]): part.parameters["clean"]
         for cell in cells(lwta)
-        for part in cell.defense.parts
+        for part in (cell.defense, *cell.defense.parts)
         if part.name == "mixed_training"
     }
     assert mixes == {("pgd",): 0.5, ("pgd", "fgsm"): 0.5, ("pgd", "fgsm", "cw", "noise"): 0.5}

@@ -8,7 +8,7 @@ from trainings import NATURAL, REAL, cell, first, load, same, weights
 from tasks.model import Classifier, build_model, make
 from tasks.training.objective import Defense, mean_loss, objective
 from tasks.training.step import Step, make_optimizer, set_rate
-from tasks.training.train import standard
+from tasks.trainings.standard import standard
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from grid.errors import UsageError
-from grid.results.tables import FORMATS, render
+from grid.questions import FORMATS
+from grid.results.tables import render
 
 
 def lines(table, form="text", **words):

@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import replace
+from importlib.metadata import EntryPoint, EntryPoints
 
+import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor
@@ -10,10 +12,13 @@ from trainings import CPU, NATURAL, REAL, cell, first, load, same, turning, weig
 
 from tasks.config import Component
 from tasks.model import Classifier, build_model, derive_seed, make, seeded
+from tasks.registry import UnknownComponentError, component, describe, names
 from tasks.schema import HISTORY
 from tasks.training.batches import Data
+from tasks.training.evaluation import accuracy, evaluate
 from tasks.training.objective import Defense, mean_loss
-from tasks.training.train import accuracy, evaluate, standard, train
+from tasks.training.train import train
+from tasks.trainings.standard import standard
 from tasks.types import ModelError, TaskError
 
 
@@ -233,3 +238,35 @@ def test_each_epoch_draws_from_a_generator_of_its_own(digits, model):
         with seeded(derive_seed(5, f"epoch {epoch}"), CPU):
             expected.append(float(torch.rand(())))
     assert drawn == expected
+
+
+@component("training", version=1)
+def untrained(model, train, test, defense, seed, on_epoch=None, state=None, *, scale: float = 1.0):
+    """Multiplies the weights and learns nothing."""
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(scale)
+    return HISTORY.empty_table()
+
+
+def trained_by(name: str) -> tuple[dict[str, Tensor], pa.Table]:
+    model, history = train(replace(cell(), training=Component("training", name, 1, {"scale": 2.0})), REAL, CPU)
+    return weights(model), history
+
+
+def test_a_training_of_another_package_is_named_by_its_module(digits):
+    name = f"{__name__}:untrained"
+    assert describe("training", name).parameters["scale"].default == 1.0
+    found, history = trained_by(name)
+    start = build_model(cell(), digits[0]).state_dict()
+    assert torch.equal(found["head.weight"], 2 * start["head.weight"])
+    assert history.num_rows == 0
+
+
+def test_a_training_of_another_package_joins_by_an_entry_point(monkeypatch):
+    point = EntryPoint("untrained", f"{__name__}:untrained", "attackgrid.training")
+    monkeypatch.setattr("tasks.registry.entry_points", lambda **asked: EntryPoints([point]).select(**asked))
+    assert names("training") == ["standard", "untrained"]
+    assert trained_by("untrained")[1].num_rows == 0
+    with pytest.raises(UnknownComponentError, match=r"unknown training 'untraned'\. Did you mean 'untrained'"):
+        trained_by("untraned")

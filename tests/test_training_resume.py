@@ -13,8 +13,10 @@ from trainings import CPU, NATURAL, REAL, cell, load, same, weights
 from tasks.config import Cell, Component
 from tasks.model import Classifier, build_model, make
 from tasks.training.batches import Data
+from tasks.training.evaluation import accuracy
 from tasks.training.objective import Defense, mean_loss
-from tasks.training.train import accuracy, standard, train
+from tasks.training.train import train
+from tasks.trainings.standard import standard
 from tasks.types import Mix, Split, StateError
 
 OPTIMIZERS = {

@@ -71,7 +71,7 @@ def test_what_was_prepared_with_other_weights_is_prepared_again(tmp_path):
     store = tmp_path / "store"
     launch(path, store)
     before = rows(store).to_pylist()
-    (cons,) = [f for f in Store(str(store)).cells() if f["cell"]["head"]["name"] == "cons"]
+    (cons,) = [f for f in Store(str(store)).cells.all() if f["cell"]["head"]["name"] == "cons"]
     facts = store / "cells" / cons["cell_id"] / "cell.json"
     facts.write_text(facts.read_text().replace(cons["weights_sha256"], "0" * 64))
     weights = store / "cells" / cons["cell_id"] / "weights.safetensors"

@@ -1,14 +1,17 @@
 """Cells to train, the images they are trained on, and what came of it."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import torch
 from torch import Tensor
 
 from tasks.config import Cell, Component
 from tasks.model import Classifier, load_split
 from tasks.training.objective import Defense, mean_loss
+from tasks.trainings.standard import standard
 from tasks.types import DataRoot, Split
 
 CPU = torch.device("cpu")
@@ -54,3 +57,9 @@ def turning(after: int) -> Defense:
         return mean_loss(model, images, labels if next(calls) < after else (labels + 1) % 10)
 
     return Defense(loss=loss)
+
+
+def worse_and_worse(splits: tuple[Split, Split], model: Classifier, **options: object) -> pa.Table:
+    """The history of a training on 300 images whose validation loss rises from the fourth epoch on."""
+    defense = turning(after=3 * math.ceil(240 / 128))
+    return standard(model, *splits, defense, 0, lr=0.01, validation=0.2, **options)

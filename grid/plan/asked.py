@@ -4,7 +4,7 @@ Knows nothing of YAML, of validity, or of what is stored.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -78,11 +78,32 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Of one block: a byte for each (cell, thing asked), 1 where it is excluded; None if nothing is.
+
+    `published`: by the number of the cell and of what is asked, the numbers of the values that are about the case.
+    """
+
+    excluded: bytearray | None = None
+    published: Mapping[int, Mapping[int, list[int]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the rules of a spec come to: of every block what is chosen, and the numbers of those that select nothing."""
+
+    blocks: Sequence[Chosen]
+    unused_exclude: Sequence[int]
+    unused_published: Sequence[int]
+    is_empty: bool
+
+
+@dataclass(frozen=True)
 class GridSpec:
     """A validated spec.
 
     `document` is all of it as one YAML text that needs no other file: extends, profile and overrides merged, files
-    inlined, numbers spelt as their writer did.
+    inlined, numbers spelt as their writer did. `selection`: what its rules come to, where that is known already.
     """
 
     name: str
@@ -92,3 +113,4 @@ class GridSpec:
     tables: tuple[str, ...]
     published: tuple[Published, ...]
     document: str = field(default="", compare=False, repr=False)
+    selection: Selection | None = field(default=None, compare=False, repr=False)

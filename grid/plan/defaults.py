@@ -1,12 +1,20 @@
-"""The defaults of components, as their types spell them: what an id has where a spec says nothing."""
+"""What an id has where a spec says nothing: defaults of components, as their types spell them, and of the harness."""
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 from grid.values import accept
 from tasks import registry
-from tasks.config import Json
+from tasks.config import Attack, Budget, Json
 from tasks.registry import REQUIRED
+
+USUAL = {"activation": "relu", "head": "softmax", "defense": "natural", "training": "standard"}
+"""The component that a cell has of a kind where the spec names none."""
+UNNAMED = frozenset({"training"})
+"""The kinds whose usual component goes without its name: its parameters alone stand for it, as they do in labels."""
+DRAWS = 10
+"""Draws of a stochastic model that a white-box attack averages, and draws that decide, where the spec does not say."""
 
 
 @functools.cache
@@ -22,3 +30,16 @@ def defaults(kind: str, name: str) -> Mapping[str, Json]:
                 message = f"{description.origin}: the default of {parameter!r} {error}"
                 raise registry.ComponentSourceError(message) from error
     return found
+
+
+def attack_defaults(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the harness takes of an attack with such facts where the spec does not say."""
+    return {
+        "norm": facts["norms"][0],
+        "space": Budget.space,
+        "box": Budget.box,
+        "targets": None if "untargeted" in facts.get("targeting", ("untargeted",)) else "all",
+        "eot": DRAWS if facts.get("knowledge") == "white-box" else 1,
+        "draws": DRAWS,
+        "attacked": Attack.attacked,
+    }

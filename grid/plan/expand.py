@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from grid.plan.asked import Asked, Block, GridSpec, Source
-from grid.plan.selection import Selection, select
+from grid.plan.asked import Asked, Block, GridSpec, Selection, Source
+from grid.plan.selection import select
 from tasks import registry
 from tasks.config import CELL_PARTS, Attack, Case, Cell, Component, Probe
 from tasks.needs import Base, base_of
@@ -59,7 +59,7 @@ class WantedCell:
         return sum([ask.samples for ask in self.asks])
 
 
-def expand(spec: GridSpec, selection: Selection | None = None) -> Iterator[WantedCell]:
+def expand(spec: GridSpec) -> Iterator[WantedCell]:
     """Every wanted cell once, then those that only other cells need; not one whose every case is excluded.
 
     A case that several blocks ask for comes once, with all their labels and the most samples.
@@ -68,7 +68,7 @@ def expand(spec: GridSpec, selection: Selection | None = None) -> Iterator[Wante
     sources: dict[str, Cell] = {}
     bases: dict[str, Cell] = {}
     own: set[str] = set()
-    for cell, asks in _Walk(spec, selection or select(spec)).cells():
+    for cell, asks in _Walk(spec, spec.selection or select(spec)).cells():
         own.add(cell.id)
         base = base_of(cell)
         wanted = WantedCell(cell, order, asks, base)
@@ -161,8 +161,8 @@ def is_stochastic(cell: Cell) -> bool:
 
 @lru_cache(maxsize=100_000)
 def _draws(component: Component) -> bool:
-    """Whether a component, or a part of it, says that it draws: always, or under some values of a parameter."""
-    for part in component.parts:
+    """Whether a component, or one among its parameters, says that it draws: always, or under some values."""
+    for part in (component, *component.parts):
         said = registry.describe(part.kind, part.name).facts.get("stochastic", False)
         if said is True or (said and any(part.parameters.get(name) in values for name, values in said.items())):
             return True

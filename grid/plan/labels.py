@@ -3,12 +3,9 @@
 import json
 from functools import lru_cache
 
-from grid.plan.defaults import defaults
+from grid.plan.defaults import UNNAMED, USUAL, attack_defaults, defaults
 from tasks import registry
-from tasks.config import CELL_AXES, CELL_PARTS, Attack, Cell, Component, Json, Probe
-
-LABELLED = ("architecture", "activation", "defense")
-"""The parts of a cell whose parameters tell the cells of a study apart."""
+from tasks.config import CELL_AXES, CELL_PARTS, LABELLED_AXES, Attack, Cell, Component, Json, Probe, Value
 
 
 def cell_columns(cell: Cell) -> dict[str, Json]:
@@ -16,7 +13,7 @@ def cell_columns(cell: Cell) -> dict[str, Json]:
     parts = {axis: getattr(cell, axis) for axis in CELL_AXES}
     return {
         **{axis: part.name if isinstance(part, Component) else part for axis, part in parts.items()},
-        **{f"{part}_label": label(getattr(cell, part)) for part in LABELLED},
+        **{f"{part}_label": label(getattr(cell, part)) for part in LABELLED_AXES},
         "cell_label": _cell_label(cell),
     }
 
@@ -53,28 +50,30 @@ def label(component: Component) -> str:
 
 
 def _cell_label(cell: Cell) -> str:
-    parts = [label(getattr(cell, part)) for part in CELL_PARTS if part != "training"]
-    training = _training_label(cell.training)
-    return " / ".join([*parts, *([training] if training else []), f"seed {cell.seed}"])
+    parts = [_short_label(getattr(cell, part)) for part in CELL_PARTS]
+    return " / ".join([*filter(None, parts), f"seed {cell.seed}"])
 
 
-@lru_cache(maxsize=1_000)
-def _training_label(training: Component) -> str:
-    return ", ".join(_changed(training))
+@lru_cache(maxsize=10_000)
+def _short_label(component: Component) -> str:
+    """A component in words; of one that goes without its name, its parameters alone."""
+    if component.kind in UNNAMED and component.name == USUAL[component.kind]:
+        return ", ".join(_changed(component))
+    return label(component)
 
 
 def _attack_label(attack: Attack, source: str | None) -> str:
     budget = attack.budget
-    norms = registry.describe("attack", attack.component.name).facts["norms"]
+    usual = attack_defaults(registry.describe("attack", attack.component.name).facts)
     own = [
         *([f"eps={attack.eps_label or budget.eps}"] if budget.eps is not None else []),
-        *([f"norm={budget.norm}"] if budget.norm != norms[0] else []),
-        *([f"space={budget.space}"] if budget.space != "pixel" else []),
-        *(["box=false"] if not budget.box else []),
+        *([f"norm={budget.norm}"] if budget.norm != usual["norm"] else []),
+        *([f"space={budget.space}"] if budget.space != usual["space"] else []),
+        *([f"box={json.dumps(budget.box)}"] if budget.box != usual["box"] else []),
         *([f"targets={_classes(attack.targets)}"] if attack.targets is not None else []),
         *([f"eot={attack.eot}"] if attack.eot > 1 else []),
         *([f"draws={attack.draws}"] if attack.draws > 1 else []),
-        *(["attacked=all"] if attack.attacked == "all" else []),
+        *([f"attacked={attack.attacked}"] if attack.attacked != usual["attacked"] else []),
         *([f"source={source}"] if source else []),
     ]
     if not attack.then:
@@ -99,12 +98,13 @@ def _label(component: Component, own: list[str]) -> str:
 
 
 def _changed(component: Component) -> list[str]:
-    """The parameters that are not defaults, as a spec would spell them; the parts of a combination."""
-    if component.parts != (component,):
-        return [label(part) for part in component.parts]
+    """The parameters that are not defaults, as a spec would spell them; components stand for themselves."""
     usual = defaults(component.kind, component.name)
-    return [
-        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
-        for name, value in component.parameters.items()
-        if name not in usual or value != usual[name]
-    ]
+    changed = {name: value for name, value in component.parameters.items() if name not in usual or value != usual[name]}
+    return [text for name, value in changed.items() for text in _spelt(name, value)]
+
+
+def _spelt(name: str, value: Value) -> list[str]:
+    if isinstance(value, tuple):
+        return [label(part) for part in value]
+    return [f"{name}={value if isinstance(value, str) else json.dumps(value)}"]

@@ -6,16 +6,16 @@ or of what a rule is for (exclusion, published values).
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 from grid.plan.asked import Asked, Block, Rule
-from tasks.config import CELL_AXES, CELL_PARTS, Attack, Component, Norm, Probe, Space
+from tasks.config import CELL_PARTS, Attack, Component, Norm, Probe, Space
 
 CELL_LISTS = (*CELL_PARTS, "seed")
 """The lists of a block whose product are its cells."""
 AXES: dict[str, Any] = {
-    **{axis: int if axis == "seed" else str for axis in CELL_AXES},
+    **{axis: int if axis == "seed" else str for axis in CELL_LISTS},
     "attack": str,
     "probe": str,
     "norm": Norm,
@@ -34,7 +34,7 @@ PARAMETER_KINDS = (*CELL_PARTS, "attack", "probe")
 SOURCE_AXES = tuple(f"source.{part}" for part in CELL_LISTS)
 """A component, or the seed, of the cell that an attack looks at."""
 
-_ABSENT = object()
+ABSENT = object()
 """The value of an axis that a case does not have: no rule allows it."""
 
 Keys: TypeAlias = frozenset[Hashable]
@@ -47,37 +47,50 @@ class Box(NamedTuple):
     asked: Sequence[int]
 
 
+class KeyedRule:
+    """A rule with its values made ready to be looked up."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.axes = [
+            (axis, axis.partition(".")[0], frozenset(map(key_of, values))) for axis, values in rule.allowed.items()
+        ]
+
+
 class BlockIndex:
     """Finds what rules select of one block. `asked` counts as one item where nothing is asked of the block's cells."""
 
     def __init__(self, block: Block) -> None:
-        self._block = block
         self._lists: dict[str, Sequence[object]] = dict(zip(CELL_LISTS, block.axes, strict=True))
         self._asked: Sequence[Asked | None] = block.asked or (None,)
         self._positions: dict[str, dict[Hashable, list[int]]] = {}
+        self._variant = key_of(block.variant)
+        self._all: dict[str, Sequence[int]] = {name: range(len(values)) for name, values in self._lists.items()}
+        self._cells = list(self._all.items())
+        self._all["asked"] = range(len(self._asked))
         sizes = [len(values) for values in self._lists.values()]
         self._strides = [math.prod(sizes[place + 1 :]) for place in range(len(sizes))]
 
-    def boxes(self, rule: Rule) -> list[Box]:
+    def boxes(self, rule: "KeyedRule") -> list[Box]:
         """What the rule selects, as products that do not overlap, none of them empty."""
-        cells: dict[str, Sequence[int]] = {name: range(len(values)) for name, values in self._lists.items()}
-        asked: Sequence[int] = range(len(self._asked))
+        narrowed: dict[str, Sequence[int]] = {}
         sources: dict[str, Keys] = {}
-        for axis, values in rule.allowed.items():
-            keys, kind = frozenset(map(key_of, values)), axis.partition(".")[0]
+        for axis, kind, keys in rule.axes:
             if kind == "source":
                 sources[axis.partition(".")[2]] = keys
-            elif kind == "variant":
-                asked = asked if key_of(self._block.variant) in keys else ()
-            elif kind in self._lists:
-                cells[kind] = _both(cells[kind], self._matching(axis, keys))
-            else:
-                asked = _both(asked, self._matching(axis, keys))
-            if not asked or not cells.get(kind, True):
+                continue
+            if kind == "variant":
+                if self._variant not in keys:
+                    return []
+                continue
+            matching = self._matching(axis, keys)
+            place = kind if kind in self._lists else "asked"
+            narrowed[place] = _both(narrowed[place], matching) if place in narrowed else matching
+            if not narrowed[place]:
                 return []
+        asked = narrowed.pop("asked", self._all["asked"])
         if not sources:
-            return [Box(tuple(cells.values()), asked)]
-        found = (self._with_source(cells, position, sources) for position in asked)
+            return [Box(tuple(narrowed.get(name, every) for name, every in self._cells), asked)]
+        found = (self._with_source(narrowed, position, sources) for position in asked)
         return [box for box in found if box is not None]
 
     def flat(self, box: Box) -> Iterator[int]:
@@ -95,16 +108,17 @@ class BlockIndex:
             for position, thing in enumerate(things):
                 positions.setdefault(key_of(read(thing)), []).append(position)
             self._positions[axis] = positions
-        found = [self._positions[axis].get(key, []) for key in keys]
-        return sorted(itertools.chain(*found))
+        if len(keys) == 1:
+            return self._positions[axis].get(next(iter(keys)), ())
+        return sorted(itertools.chain(*(self._positions[axis].get(key, ()) for key in keys)))
 
-    def _with_source(self, cells: dict[str, Sequence[int]], position: int, sources: dict[str, Keys]) -> Box | None:
+    def _with_source(self, given: dict[str, Sequence[int]], position: int, sources: dict[str, Keys]) -> Box | None:
         """Of one thing asked, the cells whose source is selected: a source has what it does not name from its cell."""
         asked = self._asked[position]
         if asked is None:
             return None
         named = dict(asked.source)
-        narrowed = dict(cells)
+        narrowed = {name: given.get(name, every) for name, every in self._cells}
         for part, keys in sources.items():
             if part not in named:
                 narrowed[part] = _both(narrowed[part], self._matching(part, keys))
@@ -126,8 +140,6 @@ def key_of(value: object) -> Hashable:
 
 
 def _both(some: Sequence[int], others: Sequence[int]) -> Sequence[int]:
-    if isinstance(some, range) and len(some) == 0:
-        return ()
     kept = set(others)
     return [position for position in some if position in kept]
 
@@ -136,7 +148,7 @@ def _reader(axis: str) -> Callable[[Any], object]:
     """What an axis says of a member of the list that it is about."""
     kind, _, parameter = axis.partition(".")
     if kind in CELL_LISTS:
-        return (lambda thing: _parameter(thing, parameter)) if parameter else _name
+        return (lambda thing: parameter_of(thing.resolved(), parameter)) if parameter else _name
     return lambda asked: _of_asked(asked, kind, parameter)
 
 
@@ -147,18 +159,27 @@ def _name(thing: Component | int) -> object:
 def _of_asked(asked: Asked | None, kind: str, parameter: str) -> object:
     under: Attack | Probe | None = asked.under if asked else None
     if under is None or (kind in {"attack", "probe"} and under.kind != kind):
-        return _ABSENT
+        return ABSENT
     if parameter:
-        return _parameter(under.component, parameter)
+        return parameter_of(under.component.resolved(), parameter)
     if kind in {"attack", "probe"}:
         return under.name
     if isinstance(under, Probe):
-        return _ABSENT
+        return ABSENT
     return under.targets if kind == "targets" else getattr(under.budget, kind)
 
 
-def _parameter(component: Component, name: str) -> object:
-    if component.parts != (component,) and name == "parts":
-        return [part.name for part in component.parts]
-    # Of a combination: what the first of its parts that has such a parameter says.
-    return next((part.parameters[name] for part in component.parts if name in part.parameters), _ABSENT)
+def parameter_of(resolved: Mapping[str, Any], name: str) -> object:
+    """What a component, resolved, says of a parameter, or else the first among its parameters that has one; or ABSENT.
+
+    Of components it says their names.
+    """
+    parts = [part for value in resolved["parameters"].values() if _are_components(value) for part in value]
+    found = (each["parameters"][name] for each in (resolved, *parts) if name in each["parameters"])
+    value = next(found, ABSENT)
+    return [part["name"] for part in value] if _are_components(value) else value
+
+
+def _are_components(value: object) -> TypeGuard[list[dict[str, Any]]]:
+    """Whether a parameter's resolved value is components: no other value has maps in it."""
+    return isinstance(value, list) and any(isinstance(item, dict) for item in value)

@@ -4,33 +4,11 @@ Pure. Knows nothing of YAML, of files or of what is stored.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from grid.plan.asked import Block, GridSpec, Rule
-from grid.plan.rule_index import BlockIndex, Box
+from grid.plan.asked import Block, Chosen, GridSpec, Rule, Selection
+from grid.plan.rule_index import BlockIndex, Box, KeyedRule
 from tasks.config import Attack
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Of one block: a byte for each (cell, thing asked), 1 where it is excluded; None if nothing is.
-
-    `published`: by the number of the cell and of what is asked, the numbers of the values that are about the case.
-    """
-
-    excluded: bytearray | None = None
-    published: Mapping[int, Mapping[int, list[int]]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Of every block what is chosen, and the numbers of the rules that select nothing."""
-
-    blocks: Sequence[Chosen]
-    unused_exclude: list[int]
-    unused_published: list[int]
-    is_empty: bool
 
 
 def select(spec: GridSpec) -> Selection:
@@ -38,11 +16,12 @@ def select(spec: GridSpec) -> Selection:
     indices = [BlockIndex(block) for block in spec.blocks]
     unused = set(range(len(spec.exclude)))
     unpublished = set(range(len(spec.published)))
+    exclude = [KeyedRule(rule) for rule in spec.exclude]
+    published = [KeyedRule(value.rule) for value in spec.published]
     chosen = []
     for block, index in zip(spec.blocks, indices, strict=True):
-        excluded = _excluded(block, index, spec.exclude, unused)
-        published = _published(block, index, spec, excluded, unpublished)
-        chosen.append(Chosen(excluded, published))
+        excluded = _excluded(block, index, exclude, unused)
+        chosen.append(Chosen(excluded, _published(block, index, published, excluded, unpublished)))
     left = any(block.num_asked and (c.excluded is None or 0 in c.excluded)
                for block, c in zip(spec.blocks, chosen, strict=True))  # fmt: skip
     return Selection(chosen, sorted(unused), sorted(unpublished), is_empty=not left)
@@ -51,11 +30,11 @@ def select(spec: GridSpec) -> Selection:
 def never(spec: GridSpec, rule: Rule) -> list[str]:
     """The axes of a rule of which already no case has the value."""
     indices = [BlockIndex(block) for block in spec.blocks]
-    alone = {axis: Rule({axis: values}) for axis, values in rule.allowed.items()}
+    alone = {axis: KeyedRule(Rule({axis: values})) for axis, values in rule.allowed.items()}
     return [axis for axis, one in alone.items() if not any(index.boxes(one) for index in indices)]
 
 
-def _excluded(block: Block, index: BlockIndex, rules: Sequence[Rule], unused: set[int]) -> bytearray | None:
+def _excluded(block: Block, index: BlockIndex, rules: Sequence[KeyedRule], unused: set[int]) -> bytearray | None:
     marks: bytearray | None = None
     for number, rule in enumerate(rules):
         for box in index.boxes(rule):
@@ -77,14 +56,14 @@ def _mark(marks: bytearray, index: BlockIndex, box: Box, width: int) -> None:
 
 
 def _published(
-    block: Block, index: BlockIndex, spec: GridSpec, excluded: bytearray | None, unpublished: set[int]
+    block: Block, index: BlockIndex, rules: Sequence[KeyedRule], excluded: bytearray | None, unpublished: set[int]
 ) -> dict[int, dict[int, list[int]]]:
     """Published values are about attacks: a probe's case has none."""
     attacks = {position for position, asked in enumerate(block.asked) if isinstance(asked.under, Attack)}
     width = len(block.asked)
     found: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for number, value in enumerate(spec.published):
-        for box in index.boxes(value.rule):
+    for number, rule in enumerate(rules):
+        for box in index.boxes(rule):
             asked = [position for position in box.asked if position in attacks]
             for cell in index.flat(box) if asked else ():
                 for position in asked:

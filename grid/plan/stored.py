@@ -5,23 +5,23 @@ from functools import cache
 
 from grid.plan.plan import Stored
 from grid.ranges import Range
-from grid.store.store import Store, name_weights
+from grid.store.cells import name_weights
+from grid.store.store import Store
 from tasks.config import Case, Cell
 
 
 def stored_in(store: Store, on_broken: Callable[[str, str], None]) -> Stored:
     """What a store has, for a plan. `on_broken` is called with each file that is no result, and why."""
-    with_shards = store.cases_with_shards()
+    with_shards = store.shards.cases()
 
     @cache
     def weights(cell: Cell) -> str | None:
-        facts = store.cell_facts(cell.id)
-        return str(facts["weights_sha256"]) if facts else None
+        return store.cells.digest(cell.id)
 
     def positions(case: Case) -> list[Range]:
         if case.id not in with_shards:
             return []
-        found = store.inventory(case.id, name_weights(*map(weights, case.cells)))
+        found = store.shards.inventory(case.id, name_weights(*map(weights, case.cells)))
         for path, reason in found.broken:
             on_broken(path, reason)
         return [file.positions for file in found.whole]
@@ -29,7 +29,7 @@ def stored_in(store: Store, on_broken: Callable[[str, str], None]) -> Stored:
     @cache
     def is_there(prepared_id: str, cell: Cell) -> bool:
         found = weights(cell)
-        return found is not None and store.prepared_facts(prepared_id, found) is not None
+        return found is not None and store.prepared.facts(prepared_id, found) is not None
 
     return Stored(
         positions,

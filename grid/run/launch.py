@@ -48,12 +48,12 @@ def _planned(spec: GridSpec, store: Store, shard_size: int) -> Plan:
     """What there is to do; the store then has what the grid asks for, and no damaged file of its cases."""
 
     def set_aside(path: str, reason: str) -> None:
-        store.files.set_aside(path)
-        sys.stderr.write(f"{store.files.absolute(path)}: {reason}; set aside, its samples are attacked again\n")
+        store.shards.set_aside(path)
+        sys.stderr.write(f"{store.shards.where(path)}: {reason}; set aside, its samples are attacked again\n")
 
     tables = Tables()
     plan = make_plan(tables.watched(expand(spec)), stored_in(store, set_aside), shard_size)
-    store.save_grid(spec.name, spec.document, tables.wanted(), tables.published(spec.published))
+    store.grids.save(spec.name, spec.document, tables.wanted(), tables.published(spec.published))
     return plan
 
 

@@ -26,7 +26,7 @@ class Run:
     def __init__(
         self, plan: Plan, store: Store, executor: Executor, settings: Settings, progress: Progress, shard_size: int
     ) -> None:
-        self._ledger = Ledger(plan, shard_size, self._stored, lambda case: len(store.shard_names(case.id)))
+        self._ledger = Ledger(plan, shard_size, self._stored, lambda case: store.shards.count(case.id))
         self._store = store
         self._executor = executor
         self._settings = settings
@@ -108,9 +108,9 @@ class Run:
 
     def _stored(self, case: Case) -> Iterable[Range]:
         """Positions of a case made with the weights that are there now; files of others are set aside."""
-        if not self._store.shard_names(case.id):
+        if not self._store.shards.count(case.id):
             return ()
-        return self._store.usable(case.id, self._store.weights_of(case))
+        return self._store.shards.usable(case.id, self._store.cells.weights_of(case))
 
     def _trainings(self) -> list[Training]:
         """How far the trainings are that are running."""

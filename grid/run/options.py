@@ -34,7 +34,7 @@ class Execution:
         """What workers need to know. Without a data root, the user's cache is meant."""
         cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "attackgrid"
         return Settings(
-            store=store.files.root if store.files.local else store.location,
+            store=store.absolute_location,
             data_root=str((self.data_root or cache).expanduser().absolute()),
             run_id="",
             download=self.download,

@@ -29,10 +29,10 @@ def new_run_id() -> str:
 def recorded(store: Store, run_id: str, grid: str, plan: Plan) -> Iterator[Callable[..., None]]:
     """Record a run; gives `close(outcome, **facts)`, for when it has ended. One that raises is closed with why."""
     record = _begun(run_id, grid, plan)
-    store.save_run(run_id, record)
+    store.runs.save(run_id, record)
 
     def close(outcome: str, **facts: object) -> None:
-        store.save_run(run_id, {**record, "finished": _now("seconds"), "outcome": outcome, **facts})
+        store.runs.save(run_id, {**record, "finished": _now("seconds"), "outcome": outcome, **facts})
 
     try:
         yield close
@@ -52,7 +52,7 @@ class Journal:
     def event(self, task: Task, event: str, **facts: object) -> None:
         """How a task ended. Raises StoreError."""
         line = {"time": _now("milliseconds"), "event": event, "task": task.id, **facts}
-        self._store.append_event(self._run_id, line)
+        self._store.runs.append_event(self._run_id, line)
 
     def failure(self, task: Task, failed: Failed, attempt: int, cases: Iterable[Case | None]) -> None:
         """A task that left no result: a record for each of the cases that it holds up. Raises StoreError."""
@@ -75,7 +75,7 @@ class Journal:
         }
         for number, case in enumerate(cases):
             about = {"cell_id": case.cell.id, "case_id": case.id} if case else {}
-            self._store.record_failure(task.id, f"{moment}-{number}", {**record, **about})
+            self._store.failures.save(task.id, f"{moment}-{number}", {**record, **about})
 
 
 def _begun(run_id: str, grid: str, plan: Plan) -> dict[str, object]:

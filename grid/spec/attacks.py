@@ -10,46 +10,14 @@ from dataclasses import replace
 from typing import Any, Literal, get_args
 
 from grid.plan.asked import Asked
-from grid.spec.components import (
-    Choice,
-    Entry,
-    alternatives,
-    choices,
-    components,
-    entry_of,
-    mapping,
-    trainings,
-    variants,
-)
+from grid.plan.defaults import attack_defaults
+from grid.spec.components import Entry, alternatives, choices, entry_of, mapping, variants
 from grid.spec.ensembles import ENSEMBLES
-from grid.spec.nodes import Node, Report, moved, plain, unknown
-from grid.values import accept
-from tasks.config import CELL_PARTS, Attack, Budget, Component, Json, Norm, Space
-from tasks.parameters import Count, CountOrZero, Positive
-
-HARNESS_KEYS: dict[str, Any] = {
-    "eps": Positive,
-    "norm": Norm,
-    "space": Space,
-    "box": bool,
-    "samples": Count,
-    "targets": Literal["all"] | CountOrZero | list[CountOrZero],
-    "eot": Count,
-    "draws": Count,
-    "attacked": Literal["correct", "all"],
-    "source": None,
-}
-"""The keys of an attack's map that are the harness's own, and their types. No parameter may have such a name.
-
-`source` is a map of its own: what the cell that the attack looks at has in place of the cell it is judged on.
-"""
-SOURCE_KEYS = (*CELL_PARTS, "seed")
-"""What a source may differ in."""
-DRAWS = 10
-"""Draws of a stochastic model that a white-box attack averages, and draws that decide, where the spec does not say."""
-
-_BUDGET = ("eps", "norm", "space", "box")
-_CASCADE_KEYS = ("cascade", "name", "attacks", *HARNESS_KEYS)
+from grid.spec.keys import BUDGET_KEYS, CASCADE_KEYS, HARNESS_KEYS, SOURCE
+from grid.spec.nodes import Node, Report, moved
+from grid.spec.sources import sources_of, split_source
+from tasks.config import Attack, Budget, Component, Json, Norm
+from tasks.words import unknown
 
 
 def attacks(node: Node, key: str, report: Report) -> tuple[Asked, ...]:
@@ -59,64 +27,53 @@ def attacks(node: Node, key: str, report: Report) -> tuple[Asked, ...]:
 
 def _entry(item: Node, key: str, report: Report) -> Iterator[Asked]:
     children = item.value if isinstance(item.value, dict) else {}
-    if "cascade" in children:
-        yield from _cascade(item, children, key, report)
-        return
     name, given = item.value, Node(None, item.line, item.origin)
     if len(children) == 1:
         ((name, given),) = children.items()
-    if isinstance(name, str) and name in ENSEMBLES:
-        members = moved(_tree(ENSEMBLES[name]), item.line, item.origin)
-        own = mapping(given, f"{key}.{name}", report)
-        spelt = {"cascade": Node(value=True), "name": Node(name), "attacks": members}
-        taken = own.keys() & spelt.keys()
-        if taken:
-            report.add(own[min(taken)], f"{key}.{name}.{min(taken)}", "cannot be said of a ready ensemble")
-        yield from _cascade(item, {**own, **spelt}, f"{key}.{name}", report)
-        return
-    entry = entry_of("attack", item, key, report)
-    if entry and _is_usable(entry, report):
-        yield from _wanted(entry, report)
+    if "cascade" in children:
+        yield from _cascade(item, children, key, report)
+    elif isinstance(name, str) and name in ENSEMBLES:
+        yield from _ensemble(item, name, given, f"{key}.{name}", report)
+    else:
+        entry = entry_of("attack", item, key, report)
+        if entry and _is_usable(entry, report):
+            yield from _wanted(entry, report)
 
 
 def _wanted(entry: Entry, report: Report) -> Iterator[Asked]:
+    own, sources = split_source(entry, report)
+    for attack, samples in _variants(own, report):
+        for source in sources:
+            yield Asked(attack, samples, source)
+
+
+def _variants(entry: Entry, report: Report) -> Iterator[tuple[Attack, int | None]]:
+    """Every variant of an entry without a source, and how many samples it wants for itself."""
     facts = entry.found.facts
-    norms, targeting = tuple(facts["norms"]), facts.get("targeting", ("untargeted",))
-    types = {key: kind for key, kind in HARNESS_KEYS.items() if key != "source"} | {"norm": Literal[norms]}
-    required = ("eps",) if facts["budget"] == "eps" else ()
-    written = dict(entry.written)
-    sources = sources_of(written.pop("source", None), f"{entry.key}.source", report)
-    for component, chosen in variants(entry._replace(written=written), types, required, report):
-        values: dict[str, Any] = {name: choice.value for name, choice in chosen.items()}
-        targets = _targets(values.get("targets"), targeting)
-        if problem := _wrong_aim(targets, targeting):
-            report.add(entry.written.get("targets", entry.node), f"{entry.key}.targets", problem)
+    types = {**HARNESS_KEYS, "norm": Literal[tuple(facts["norms"])]}
+    needed = ("eps",) if facts["budget"] == "eps" else ()
+    for component, chosen in variants(entry, types, needed, report):
+        values = attack_defaults(facts) | {name: choice.value for name, choice in chosen.items()}
+        targets = _targets(values["targets"])
+        if problem := _wrong_aim(targets, facts):
+            report.add(entry.written.get("targets", entry.node), entry.place("targets"), problem)
             continue
-        budget = Budget(
-            norm=values.get("norm", norms[0]),
-            eps=values.get("eps"),
-            space=values.get("space", "pixel"),
-            box=values.get("box", True),
-            beyond=_beyond(component, facts),
-        )
-        usual = DRAWS if facts.get("knowledge") == "white-box" else 1
         attack = Attack(
             component,
-            budget,
+            Budget(values["norm"], values.get("eps"), values["space"], values["box"], _beyond(component, facts)),
             targets,
-            eot=values.get("eot", usual),
-            draws=values.get("draws", DRAWS),
-            attacked=values.get("attacked", "correct"),
+            eot=values["eot"],
+            draws=values["draws"],
+            attacked=values["attacked"],
             eps_label=chosen["eps"].text if "eps" in chosen else "",
         )
-        for source in sources:
-            yield Asked(attack, values.get("samples"), source)
+        yield attack, values.get("samples")
 
 
 def _is_usable(entry: Entry, report: Report) -> bool:
     """Whether an attack declares what the harness must know of it; what the spec gets wrong is only reported."""
     facts, what = entry.found.facts, f"attack {entry.found.name!r}"
-    taken = sorted(HARNESS_KEYS.keys() & entry.found.parameters.keys())
+    taken = sorted({*HARNESS_KEYS, SOURCE} & entry.found.parameters.keys())
     norms, budget = facts.get("norms", ()), facts.get("budget")
     if taken or not norms or not set(norms) <= set(get_args(Norm)) or budget not in {"eps", "minimal", "either"}:
         declared = f"parameters {taken}" if taken else f"norms {norms!r} and budget {budget!r}"
@@ -135,10 +92,10 @@ def _beyond(component: Component, facts: Mapping[str, Any]) -> Literal["error", 
     return "failure" if facts["budget"] == "minimal" else "error"
 
 
-def _targets(value: Json, targeting: tuple[str, ...]) -> tuple[int, ...] | Literal["all"] | None:
+def _targets(value: Json) -> tuple[int, ...] | Literal["all"] | None:
     match value:
         case None:
-            return None if "untargeted" in targeting else "all"
+            return None
         case int():
             return (value,)
         case list():
@@ -146,106 +103,73 @@ def _targets(value: Json, targeting: tuple[str, ...]) -> tuple[int, ...] | Liter
     return "all"
 
 
-def _wrong_aim(targets: tuple[int, ...] | str | None, targeting: tuple[str, ...]) -> str:
+def _wrong_aim(targets: tuple[int, ...] | str | None, facts: Mapping[str, Any]) -> str:
     if targets == ():
         return "is an empty list: name the classes, or all"
-    if targets is not None and "targeted" not in targeting:
+    if targets is not None and "targeted" not in facts.get("targeting", ()):
         return "this attack cannot aim at a class"
     return ""
 
 
-def sources_of(node: Node | None, key: str, report: Report) -> list[tuple[tuple[str, Component | int], ...]]:
-    """Every combination of what a source may have in place of the cell's own parts."""
-    if node is None:
-        return [()]
-    axes: dict[str, tuple[Component | int, ...]] = {}
-    children = mapping(node, key, report)
-    for kind, child in children.items():
-        place = f"{key}.{kind}"
-        if kind == "training":
-            axes[kind] = trainings(child, place, report)
-        elif kind == "seed":
-            axes[kind] = tuple(
-                seed for item, at in alternatives(child, place) if (seed := _seed(item, at, report)) is not None
-            )
-        elif kind in CELL_PARTS:
-            axes[kind] = components(kind, child, place, report)
-        else:
-            report.add(child, place, unknown("part of a cell", kind, SOURCE_KEYS))
-    if not children:
-        report.add(node, key, f"says nothing: name what the source has instead, of {', '.join(SOURCE_KEYS)}")
-    return [tuple(zip(axes, chosen, strict=True)) for chosen in itertools.product(*axes.values())]
-
-
-def _seed(node: Node, key: str, report: Report) -> int | None:
-    try:
-        seed = accept(CountOrZero, plain(node))
-    except ValueError as error:
-        report.add(node, key, str(error))
-        return None
-    assert isinstance(seed, int)  # noqa: S101 - what accept promises
-    return seed
+def _ensemble(item: Node, name: str, given: Node, key: str, report: Report) -> Iterator[Asked]:
+    """A ready cascade with what a spec says beside its name."""
+    own = mapping(given, key, report)
+    members = moved(_tree(ENSEMBLES[name]), item.line, item.origin)
+    spelt = {"cascade": Node(value=True), "name": Node(name), "attacks": members}
+    if taken := own.keys() & spelt.keys():
+        report.add(own[min(taken)], f"{key}.{min(taken)}", "cannot be said of a ready ensemble")
+    yield from _cascade(item, {**own, **spelt}, key, report)
 
 
 def _cascade(item: Node, children: Mapping[str, Node], key: str, report: Report) -> Iterator[Asked]:
     """Every variant of a cascade. What is said beside its members is said of all of them."""
     for name, child in children.items():
-        if name not in _CASCADE_KEYS:
-            report.add(child, f"{key}.{name}", unknown("key", name, _CASCADE_KEYS, "a cascade"))
-    if children["cascade"].value is not True or not _is_list(children.get("attacks")):
+        if name not in CASCADE_KEYS:
+            report.add(child, f"{key}.{name}", unknown("key", name, CASCADE_KEYS, "a cascade"))
+    listed = children.get("attacks", Node(None))
+    if children["cascade"].value is not True or not isinstance(listed.value, list) or not listed.value:
         report.add(item, key, "must be {cascade: true, attacks: [...]}, with at least one attack")
         return
-    title = children.get("name", Node("")).value
-    shared = {name: children[name] for name in HARNESS_KEYS if name in children and name != "source"}
-    given = {name: choices(HARNESS_KEYS[name], node, f"{key}.{name}", report) for name, node in shared.items()}
-    sources = sources_of(children.get("source"), f"{key}.source", report)
-    for values in itertools.product(*given.values()):
-        chosen = dict(zip(given, values, strict=True))
-        members = [
-            member
-            for child, place in alternatives(children["attacks"], f"{key}.attacks")
-            for member in _member(child, place, chosen, shared, report)
-        ]
-        if not members:
+    title = str(children.get("name", Node("")).value)
+    sources = sources_of(children.get(SOURCE), f"{key}.{SOURCE}", report)
+    for said in _shared(children, key, report):
+        members = [_member(child, place, said, report) for child, place in alternatives(listed, f"{key}.attacks")]
+        found = [member for member in members if member]
+        if not found:
             return
-        first = _attack(members[0])
-        label = chosen["eps"].text if "eps" in chosen else first.eps_label
-        then = tuple(map(_attack, members[1:]))
-        attack = replace(first, then=then, title=str(title), eps_label=label)
+        (first, samples), *others = found
+        label = said["eps"].text if "eps" in said else first.eps_label
+        attack = replace(first, then=tuple(other for other, _ in others), title=title, eps_label=label)
         for source in sources:
-            yield Asked(attack, members[0].samples, source)
+            yield Asked(attack, samples, source)
 
 
-def _attack(asked: Asked) -> Attack:
-    assert isinstance(asked.under, Attack)  # noqa: S101 - what _wanted makes
-    return asked.under
+def _shared(children: Mapping[str, Node], key: str, report: Report) -> Iterator[dict[str, Node]]:
+    """Every variant of what is said of all members."""
+    shared = {name: children[name] for name in HARNESS_KEYS if name in children}
+    given = [choices(HARNESS_KEYS[name], node, f"{key}.{name}", report) for name, node in shared.items()]
+    for values in itertools.product(*given):
+        yield {
+            name: replace(node, value=_tree(choice.value).value, text=choice.text)
+            for (name, node), choice in zip(shared.items(), values, strict=True)
+        }
 
 
-def _member(
-    item: Node, key: str, chosen: Mapping[str, Choice], shared: Mapping[str, Node], report: Report
-) -> Iterator[Asked]:
-    """One member of a cascade, with what is said of all members."""
+def _member(item: Node, key: str, said: Mapping[str, Node], report: Report) -> tuple[Attack, int | None] | None:
+    """One member of a cascade, with what is said of all members; None if it is in error."""
     entry = entry_of("attack", item, key, report)
     if entry is None:
-        return
-    own = entry.written.keys() & (HARNESS_KEYS.keys() - set(_BUDGET))
-    for name in sorted(own):
-        report.add(entry.written[name], f"{entry.key}.{name}", "is said of the whole cascade, beside its `attacks`")
+        return None
+    for name in sorted(entry.written.keys() & ({*HARNESS_KEYS, SOURCE} - {*BUDGET_KEYS})):
+        report.add(entry.written[name], entry.place(name), "is said of the whole cascade, beside its `attacks`")
     if entry.found.facts.get("prepared"):
         report.add(item, key, f"attack {entry.found.name!r} has a prepare step: it cannot be part of a cascade")
-        return
-    said = {name: replace(shared[name], value=_tree(choice.value).value) for name, choice in chosen.items()}
-    said = {name: replace(node, text=chosen[name].text) for name, node in said.items()}
-    full = entry._replace(written={**{n: v for n, v in said.items() if n not in own}, **entry.written})
-    if _is_usable(full, report):
-        found = list(_wanted(full, report))
-        if len(found) > 1:
-            report.add(item, key, "a member of a cascade cannot vary: write `each` beside its `attacks`")
-        yield from found[:1]
-
-
-def _is_list(node: Node | None) -> bool:
-    return node is not None and isinstance(node.value, list) and bool(node.value)
+        return None
+    full = entry._replace(written={**said, **entry.written})
+    found = list(_variants(full, report)) if _is_usable(full, report) else []
+    if len(found) > 1:
+        report.add(item, key, "a member of a cascade cannot vary: write `each` beside its `attacks`")
+    return found[0] if found else None
 
 
 def _tree(value: Any) -> Node:  # noqa: ANN401 - any plain value

@@ -1,7 +1,9 @@
 """The components a spec names, with their parameters: a name, {name: {parameters}}, or a list of these.
 
-`each:` varies any parameter, and several vary as a product, the first written slowest. What is allowed is read from
-the components' signatures. Knows nothing of blocks, of cells, or of what is computed.
+Two short forms: parameters alone stand for the usual component of a kind that goes without its name, and a list alone
+for the one parameter of a component that is components. `each:` varies any parameter, and several vary as a product,
+the first written slowest. What is allowed is read from the components' signatures. Knows nothing of blocks, of cells,
+or of what is computed.
 """
 
 import itertools
@@ -9,12 +11,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from grid.plan.defaults import defaults
-from grid.spec.nodes import Node, Report, plain, unknown
+from grid.plan.defaults import UNNAMED, USUAL, defaults
+from grid.spec.nodes import Node, Report, plain
 from grid.values import accept, fractions
 from tasks import registry
-from tasks.config import COMBINED, Component, Json, canonical
+from tasks.config import Component, Value
+from tasks.parameters import Several, several
 from tasks.registry import REQUIRED, Description
+from tasks.words import unknown
 
 MAX_VARIANTS = 100_000
 """How many variants one entry's `each` may make."""
@@ -25,18 +29,26 @@ Open = None | bool | int | float | str | list[bool | int | float | str]
 
 
 class Entry(NamedTuple):
-    """A component as a spec names it: what it is, where it stands, and the parameters written."""
+    """A component as a spec names it: what it is, where it stands, and the parameters written.
+
+    `listed` is the one that is given as a list in place of all parameters, if any.
+    """
 
     found: Description
     node: Node
     key: str
     written: Mapping[str, Node]
+    listed: str | None = None
+
+    def place(self, name: str) -> str:
+        """The key of a parameter. One given as a list in place of all parameters has no key of its own."""
+        return self.key if name == self.listed else f"{self.key}.{name}"
 
 
 class Choice(NamedTuple):
     """One value that a parameter may take, and how the spec spells it."""
 
-    value: Json
+    value: Value
     text: str
 
 
@@ -44,41 +56,9 @@ def components(kind: str, node: Node, key: str, report: Report) -> tuple[Compone
     """All variants of all components on one axis, each once; those in error are reported and left out."""
     found: dict[str, Component] = {}
     for item, place in alternatives(node, key):
-        combined = kind == "defense" and isinstance(item.value, dict) and COMBINED in item.value
-        for component in (_combinations if combined else _plain)(kind, item, place, report):
-            found.setdefault(canonical(component.resolved()), component)
-    return tuple(found.values())
-
-
-def _plain(kind: str, item: Node, key: str, report: Report) -> Iterator[Component]:
-    entry = entry_of(kind, item, key, report)
-    for component, _ in variants(entry, {}, (), report) if entry else ():
-        yield component
-
-
-def _combinations(kind: str, item: Node, key: str, report: Report) -> Iterator[Component]:
-    """All variants of a combination, `combined: [...]`."""
-    children = mapping(item, key, report)
-    listed = children[COMBINED]
-    if len(children) > 1 or not isinstance(listed.value, list) or len(listed.value) < 2:
-        report.add(item, key, f"must be {{{COMBINED}: [...]}}, with at least two components")
-        return
-    parts = [components(kind, child, place, report) for place, child in listed.items(f"{key}.{COMBINED}")]
-    if any(part.name == COMBINED for variants_of_one in parts for part in variants_of_one):
-        report.add(item, key, "a combination cannot be part of another: list all of them in one")
-        return
-    version = registry.describe(kind, COMBINED).version
-    for chosen in itertools.product(*parts):
-        yield Component(kind, COMBINED, version, {"parts": [dict(part.resolved()) for part in chosen]})
-
-
-def trainings(node: Node, key: str, report: Report) -> tuple[Component, ...]:
-    """The same for `training`, which has one component: a map of its parameters, or a list of such maps."""
-    found: dict[str, Component] = {}
-    for item, place in alternatives(node, key):
-        entry = _entry("training", "standard", item, item, place, report)
+        entry = entry_of(kind, item, place, report)
         for component, _ in variants(entry, {}, (), report) if entry else ():
-            found.setdefault(canonical(component.resolved()), component)
+            found.setdefault(component.part_of_id, component)
     return tuple(found.values())
 
 
@@ -98,8 +78,22 @@ def mapping(node: Node, key: str, report: Report) -> dict[str, Node]:
     return {}
 
 
+def is_unnamed(kind: str, node: Node) -> bool:
+    """Whether a component is given by its parameters alone: no map of the one name of a component."""
+    if kind not in UNNAMED or not isinstance(node.value, dict | None):
+        return False
+    if node.value is None or len(node.value) != 1:
+        return True
+    ((name, given),) = node.value.items()
+    # The value of a parameter is a map only where it varies.
+    is_map = isinstance(given.value, dict) and not _varies(given)
+    return not (is_map or ":" in name or name in registry.names(kind))
+
+
 def entry_of(kind: str, item: Node, key: str, report: Report) -> Entry | None:
     """One component as a spec names it; reported and None if there is none of the kind."""
+    if is_unnamed(kind, item):
+        return _entry(kind, USUAL[kind], item, item, key, report)
     match item.value:
         case str() as name:
             return _entry(kind, name, item, Node(None), key, report)
@@ -119,8 +113,17 @@ def _entry(kind: str, name: str, item: Node, given: Node, key: str, report: Repo
     except (SyntaxError, ValueError) as error:
         report.add(item, key, f"the source of {kind} {name!r} cannot be read: {error}")
     else:
+        listed = listed_parameter(found)
+        if listed and (_varies(given) or not isinstance(given.value, dict | None)):
+            return Entry(found, item, key, {listed: given}, listed)
         return Entry(found, item, key, mapping(given, key, report))
     return None
+
+
+def listed_parameter(found: Description) -> str | None:
+    """The parameter for which a list stands in place of a component's parameters: its only one of components."""
+    names = [name for name, parameter in found.parameters.items() if several(parameter.type)]
+    return names[0] if len(names) == 1 else None
 
 
 def variants(
@@ -138,7 +141,7 @@ def variants(
     required = [*own, *needed]
     _check_keys(entry, types, required, report)
     chosen = {
-        name: choices(types[name], node, f"{entry.key}.{name}", report)
+        name: choices(types[name], node, entry.place(name), report)
         for name, node in entry.written.items()
         if name in types
     }
@@ -153,7 +156,7 @@ def variants(
 
 def _component(found: Description, chosen: Mapping[str, Choice], also: Mapping[str, Any]) -> Component:
     given = {name: choice.value for name, choice in chosen.items() if name not in also}
-    values = dict(defaults(found.kind, found.name)) | given
+    values: dict[str, Value] = {**defaults(found.kind, found.name), **given}
     extra = [name for name in given if name not in found.parameters]
     parameters = {name: values[name] for name in [*found.parameters, *sorted(extra)]}
     return Component(found.kind, found.name, found.version, parameters)
@@ -163,7 +166,7 @@ def _check_keys(entry: Entry, known: Mapping[str, Any], required: list[str], rep
     what = f"{entry.found.kind} {entry.found.name!r}"
     for name, node in entry.written.items():
         if name not in known:
-            report.add(node, f"{entry.key}.{name}", unknown("parameter", name, known, what))
+            report.add(node, entry.place(name), unknown("parameter", name, known, what))
     for name in required:
         if name not in entry.written:
             report.add(entry.node, f"{entry.key}.{name}", f"{what} needs it")
@@ -172,17 +175,45 @@ def _check_keys(entry: Entry, known: Mapping[str, Any], required: list[str], rep
 def choices(kind: Any, node: Node, key: str, report: Report) -> list[Choice]:  # noqa: ANN401 - a typing object
     """The accepted values of one parameter, each once: one, or those of its `each`."""
     items = [(node, key)]
-    if isinstance(node.value, dict) and set(node.value) == {"each"}:
+    if isinstance(node.value, dict) and _varies(node):
         items = alternatives(node.value["each"], f"{key}.each")
         if not isinstance(node.value["each"].value, list) or not items:
             report.add(node, key, "each: takes a list of values")
             return []
     found: dict[str, Choice] = {}
     for item, place in items:
-        try:
-            value = accept(kind, fractions(plain(item)) if kind is Open else plain(item))
-        except ValueError as error:
-            report.add(item, place, str(error))
-        else:
+        for value in _values(kind, item, place, report):
             found.setdefault(repr(value), Choice(value, item.text))
     return list(found.values())
+
+
+def _varies(node: Node) -> bool:
+    return isinstance(node.value, dict) and node.value.keys() == {"each"}
+
+
+def _values(kind: Any, node: Node, key: str, report: Report) -> Iterator[Value]:  # noqa: ANN401 - as above
+    """What one value comes to: itself, or of a list of components all that these vary to."""
+    listed = several(kind)
+    if listed:
+        yield from _combinations(listed, node, key, report)
+        return
+    try:
+        yield accept(kind, fractions(plain(node)) if kind is Open else plain(node))
+    except ValueError as error:
+        report.add(node, key, str(error))
+
+
+def _combinations(listed: Several, node: Node, key: str, report: Report) -> Iterator[tuple[Component, ...]]:
+    """Every choice of one variant of each component in a list."""
+    if not isinstance(node.value, list) or len(node.value) < 2:
+        report.add(node, key, f"must be a list of at least two components of the kind {listed.kind!r}")
+        return
+    parts: list[tuple[Component, ...]] = []
+    for place, child in node.items(key):
+        parts.append(components(listed.kind, child, place, report))
+        if any(component.parts for component in parts[-1]):
+            report.add(child, place, "a combination cannot be part of another: list all of them in one")
+    if math.prod(map(len, parts)) > MAX_VARIANTS:
+        report.add(node, key, f"more than {MAX_VARIANTS} variants")
+        return
+    yield from itertools.product(*parts)

@@ -4,41 +4,41 @@ Made from the signatures that `grid.spec.read` judges by. It knows only what can
 depends on another value (an eps for this attack and none for that, a rule that matches a case) only `check` finds.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 from pydantic import TypeAdapter
 
-from grid.plan.defaults import defaults
+from grid.plan.defaults import UNNAMED, USUAL, attack_defaults, defaults
 from grid.plan.rule_index import AXES, PARAMETER_KINDS, SOURCE_AXES
 from grid.questions import METRICS, TABLES
-from grid.spec.attacks import HARNESS_KEYS, SOURCE_KEYS
+from grid.spec.components import listed_parameter
 from grid.spec.ensembles import ENSEMBLES
-from grid.spec.probes import PROBE_KEYS
-from grid.spec.read import KEYS, NAME
+from grid.spec.keys import BLOCK_KEYS, HARNESS_KEYS, KEYS, PROBE_KEYS, SAMPLES_KEYS, SHARED_KEYS, SOURCE, SOURCE_KEYS
+from grid.spec.read import NAME
 from grid.values import FRACTION
 from tasks import registry
-from tasks.config import CELL_PARTS, COMBINED, Json
+from tasks.config import CELL_PARTS, Json
+from tasks.parameters import CountOrZero, several
 from tasks.registry import Description
 
 Schema: TypeAlias = dict[str, Json]
 
 _FOREIGN = r"^[A-Za-z_][\w.]*:\w+$"
+_NONE = object()
+"""The default of what has none."""
 _TEXT: Schema = {"type": "string"}
-_COUNT: Schema = {"type": "integer", "minimum": 1}
 _SEEDS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 
 
 def spec_schema() -> Schema:
     """The schema of a whole spec, with the components that are installed here."""
-    kinds = [kind for kind in PARAMETER_KINDS if kind != "training"]
     properties: dict[str, Json] = {
         "name": {"type": "string", "pattern": f"^{NAME.pattern}$"},
         "extends": {"type": "string", "description": "another spec, relative to this file"},
-        "samples": _map({"count": {"anyOf": [{"const": "all"}, _COUNT]}, "order": {"enum": ["shuffled", "natural"]}}),
-        "seeds": _SEEDS,
+        "samples": _map({key: _typed(kind) for key, kind in SAMPLES_KEYS.items()}),
         "cells": _list(_block()),
-        "attacks": _attacks(),
-        "probes": _probes(),
+        **_shared(),
         "exclude": {"type": "array", "items": _rule({})},
         "tables": {"type": "array", "items": {"enum": list(TABLES)}},
         "published": {"anyOf": [_TEXT, {"type": "array", "items": _published()}]},
@@ -49,7 +49,7 @@ def spec_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "attackgrid spec",
         **_map(properties),
-        "$defs": {**{kind: _entry(kind) for kind in kinds}, "training": _training(), "cascade": _cascades()},
+        "$defs": {**{kind: _entry(kind) for kind in PARAMETER_KINDS}, "cascade": _cascades()},
     }
 
 
@@ -65,19 +65,22 @@ def _one_or_list(schema: Schema) -> Schema:
     return {"anyOf": [schema, _list(schema)]}
 
 
+def _named(kind: str) -> Schema:
+    """One component of a kind, or several."""
+    return _one_or_list({"$ref": f"#/$defs/{kind}"})
+
+
 def _block() -> Schema:
-    axes: dict[str, Json] = {kind: _one_or_list({"$ref": f"#/$defs/{kind}"}) for kind in CELL_PARTS}
-    own: dict[str, Json] = {"seeds": _SEEDS, "attacks": _attacks(), "probes": _probes(), "variant": _TEXT}
-    return _map(axes | own, required=["dataset", "architecture"])
+    properties = {**{kind: _named(kind) for kind in CELL_PARTS}, **_shared(), "variant": _TEXT}
+    assert set(properties) == set(BLOCK_KEYS)  # noqa: S101 - as above
+    return _map(properties, required=[kind for kind in CELL_PARTS if kind not in USUAL])
 
 
-def _attacks() -> Schema:
-    entry: Schema = {"anyOf": [{"$ref": "#/$defs/attack"}, {"$ref": "#/$defs/cascade"}]}
-    return {"anyOf": [entry, {"type": "array", "items": entry}]}
-
-
-def _probes() -> Schema:
-    return _one_or_list({"$ref": "#/$defs/probe"})
+def _shared() -> Schema:
+    """What a spec says for all of its blocks, and a block for itself."""
+    attack: Schema = {"anyOf": [{"$ref": "#/$defs/attack"}, {"$ref": "#/$defs/cascade"}]}
+    attacks: Schema = {"anyOf": [attack, {"type": "array", "items": attack}]}
+    return dict(zip(SHARED_KEYS, (_SEEDS, attacks, _named("probe")), strict=True))
 
 
 def _cascades() -> Schema:
@@ -98,57 +101,47 @@ def _entry(kind: str) -> Schema:
     found = [registry.describe(kind, name) for name in registry.names(kind)]
     plain: list[Json] = [{"const": each.name, "description": each.summary} for each in found]
     given: dict[str, Json] = {each.name: _parameters(each) for each in found}
-    if kind == "defense":
-        given[COMBINED] = {"type": "array", "items": _one_or_list({"$ref": f"#/$defs/{kind}"}), "minItems": 2}
     foreign: Schema = {"type": "string", "pattern": _FOREIGN}
     filled = _map(given, patternProperties={_FOREIGN: {"type": ["object", "null"]}}, minProperties=1, maxProperties=1)
-    return {"anyOf": [*plain, foreign, filled]}
-
-
-def _training() -> Schema:
-    return _parameters(registry.describe("training", "standard"))
+    unnamed = [_parameters(registry.describe(kind, USUAL[kind]))] if kind in UNNAMED else []
+    return {"anyOf": [*plain, foreign, filled, *unnamed]}
 
 
 def _parameters(found: Description) -> Schema:
+    """What stands under a component's name: its parameters with the harness's own keys, or the list that it takes."""
     usual = defaults(found.kind, found.name)
     properties: dict[str, Json] = {}
     for name, parameter in found.parameters.items():
-        default: Schema = {"default": usual[name]} if name in usual else {}
-        properties[name] = {"description": parameter.text, **_varied(_typed(parameter.type)), **default}
+        properties[name] = {"description": parameter.text, **_value(parameter.type, usual.get(name, _NONE))}
     required: list[Json] = [name for name in properties if name not in usual]
-    if found.kind == "attack":
-        properties |= _budget(found)
-        required += ["eps"] if found.facts["budget"] == "eps" else []
-    if found.kind == "probe":
-        properties |= {key: _varied(_typed(kind)) for key, kind in PROBE_KEYS.items() if key != "source"}
-        properties |= {"source": _source()} if found.facts.get("sourced") else {}
+    if found.kind == "attack" and found.facts["budget"] == "eps":
+        required.append("eps")
+    allowed = _map(properties | _own_keys(found), description=found.summary, required=required)
     if found.open:
-        return {**_map(properties, description=found.summary, required=required), "additionalProperties": True}
-    allowed = _map(properties, description=found.summary, required=required)
-    return allowed if required else {**allowed, "type": ["object", "null"]}
+        allowed["additionalProperties"] = True
+    elif not required:
+        allowed["type"] = ["object", "null"]
+    listed = listed_parameter(found)
+    return {"anyOf": [properties[listed], allowed]} if listed else allowed
 
 
-def _budget(found: Description) -> Schema:
-    """The harness's own keys of an attack."""
-    norms = found.facts["norms"]
-    return _harness({"norm": norms[0], "space": "pixel", "box": True}, norm=Literal[norms])
+def _own_keys(found: Description) -> Schema:
+    """The harness's own keys beside the parameters of a component."""
+    if found.kind == "attack":
+        return _harness(attack_defaults(found.facts), norm=Literal[found.facts["norms"]])
+    if found.kind == "probe":
+        source: Schema = {SOURCE: _source()} if found.facts.get("sourced") else {}
+        return {key: _value(kind) for key, kind in PROBE_KEYS.items()} | source
+    return {}
 
 
-def _harness(usual: Schema, **types: Any) -> Schema:  # noqa: ANN401 - typing objects
-    keys: Schema = {}
-    for key, kind in {**HARNESS_KEYS, **types}.items():
-        if key != "source":
-            keys[key] = {**_varied(_typed(kind)), **({"default": usual[key]} if key in usual else {})}
-    return {**keys, "source": _source()}
+def _harness(usual: Mapping[str, Json], **types: Any) -> Schema:  # noqa: ANN401 - typing objects
+    keys = {key: _value(kind, usual.get(key, _NONE)) for key, kind in {**HARNESS_KEYS, **types}.items()}
+    return {**keys, SOURCE: _source()}
 
 
 def _source() -> Schema:
-    parts: dict[str, Json] = {
-        part: {"$ref": "#/$defs/training"} if part == "training" else _one_or_list({"$ref": f"#/$defs/{part}"})
-        for part in SOURCE_KEYS
-        if part != "seed"
-    }
-    return _map({**parts, "seed": _one_or_list({"type": "integer", "minimum": 0})})
+    return _map({part: _one_or_list(_typed(CountOrZero)) if part == "seed" else _named(part) for part in SOURCE_KEYS})
 
 
 def _rule(more: dict[str, Json]) -> Schema:
@@ -168,11 +161,17 @@ def _published() -> Schema:
     return {**_rule(more), "required": ["metric", "value", "source"]}
 
 
-def _varied(schema: Schema) -> Schema:
-    return {"anyOf": [schema, _map({"each": _list(schema)}, required=["each"])]}
+def _value(kind: Any, usual: Any = _NONE) -> Schema:  # noqa: ANN401 - a type, as typing spells it, is not a class
+    """A value that may vary, and its default."""
+    schema = _typed(kind)
+    varied: Schema = {"anyOf": [schema, _map({"each": _list(schema)}, required=["each"])]}
+    return varied if usual is _NONE else {**varied, "default": usual}
 
 
-def _typed(kind: Any) -> Schema:  # noqa: ANN401 - a type, as typing spells it, is not a class
+def _typed(kind: Any) -> Schema:  # noqa: ANN401 - as above
+    listed = several(kind)
+    if listed:
+        return {**_list(_named(listed.kind)), "minItems": 2}
     schema: Schema = _with_fractions(TypeAdapter(kind).json_schema())
     return schema
 

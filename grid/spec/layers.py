@@ -4,25 +4,32 @@ Profiles and `--set` are one language: a dotted path with list indices, `*` for 
 shape of a spec only where a component may be written as a plain name; judges nothing that it merges.
 """
 
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from grid.spec.nodes import Node, Report, moved, unknown
-from grid.spec.strict_yaml import parse
+from grid.plan.defaults import USUAL
+from grid.spec.components import is_unnamed
+from grid.spec.keys import ASKED
+from grid.spec.nodes import Node, Report, moved
+from grid.spec.strict_yaml import MAX_VALUES, parse
 from tasks.config import CELL_PARTS
+from tasks.words import unknown
 
+MAX_BYTES = 4_000_000
+"""The largest file that is read."""
+MAX_PARENTS = 20
+"""How many files may extend one another."""
 OVERRIDE = "--set "
 """How the origin of a value given by `--set` starts: it stands in no file."""
 
-_ENTRIES = {
-    ("attacks",),
-    ("cells", "attacks"),
-    ("probes",),
-    ("cells", "probes"),
-    *(("cells", kind) for kind in CELL_PARTS if kind != "training"),
+_ENTRIES: dict[tuple[str, ...], str] = {
+    **{(key,): kind for key, kind in ASKED.items()},
+    **{("cells", key): kind for key, kind in ASKED.items()},
+    **{("cells", kind): kind for kind in CELL_PARTS},
 }
-"""Where components stand: there a key is a component's name, and no path may add one."""
+"""Where components stand, and of which kind: there a key is a component's name, and no path may add one."""
 
 
 def layered(path: Path, profile: str | None, overrides: Sequence[str], report: Report) -> Node | None:
@@ -41,8 +48,15 @@ def layered(path: Path, profile: str | None, overrides: Sequence[str], report: R
 
 
 def read_text(path: Path, node: Node, key: str, report: Report) -> str | None:
-    """The text of a file; None, with the problem reported at `node`, where there is none."""
+    """The text of a file; None, with the problem reported at `node`, where there is none, or too much of it."""
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            report.add(node, key, f"{path} is no regular file")
+            return None
+        if found.st_size > MAX_BYTES:
+            report.add(node, key, f"{path} has {found.st_size} bytes; at most {MAX_BYTES} are read")
+            return None
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -54,7 +68,7 @@ def read_text(path: Path, node: Node, key: str, report: Report) -> str | None:
 
 def _with_parents(path: Path, origin: str, report: Report, below: tuple[Path, ...]) -> Node | None:
     text = read_text(path, Node(None, 0, origin), "", report)
-    root = None if text is None else parse(text, origin, report)
+    root = None if text is None else parse(text, origin, report, MAX_VALUES)
     if root is None or not isinstance(root.value, dict) or "extends" not in root.value:
         return root
     children = dict(root.value)
@@ -70,6 +84,9 @@ def _parent(path: Path, node: Node, report: Report, below: tuple[Path, ...]) -> 
     target = path.parent / node.value
     if target.resolve() in below:
         report.add(node, "extends", f"{target} extends itself")
+        return None
+    if len(below) > MAX_PARENTS:
+        report.add(node, "extends", f"more than {MAX_PARENTS} files extend one another")
         return None
     if not target.is_file():
         report.add(node, "extends", f"there is no file {target}")
@@ -127,8 +144,8 @@ def _apply(root: Node, path: str, value: Node, key: str, report: Report) -> Node
     return changed
 
 
-def _names(entry: Node) -> set[str]:
-    return set(entry.value) if isinstance(entry.value, dict) else set()
+def _names(kind: str, entry: Node) -> set[str]:
+    return set(entry.value) if isinstance(entry.value, dict) and not is_unnamed(kind, entry) else set()
 
 
 class _Change:
@@ -141,15 +158,17 @@ class _Change:
 
     def at(self, node: Node, steps: tuple[str, ...], above: tuple[str, ...]) -> Node:
         """The tree below `node` with the change; `above` are the keys that led here, without indices."""
+        kind = _ENTRIES.get(above)
         if not steps:
             self.applied += 1
-            return self.value if above in _ENTRIES and _names(node) != _names(self.value) else _merge(node, self.value)
+            is_other = kind is not None and _names(kind, node) != _names(kind, self.value)
+            return self.value if is_other else _merge(node, self.value)
         if isinstance(node.value, list):
             return self._in_list(node, node.value, steps, above)
         if steps[0] == "*":  # where one value may stand for a list of one, so may it here
             return self.at(node, steps[1:], above)
-        if above in _ENTRIES:
-            return self._in_entry(node, steps, above)
+        if kind is not None:
+            return self._in_entry(kind, node, steps, above)
         if node.value is None or isinstance(node.value, dict):
             return self._in_map(node, dict(node.value or {}), steps, above)
         return self._nothing(node, steps[0], ())
@@ -162,7 +181,10 @@ class _Change:
         changed = [self.at(item, rest, above) if index in {None, place} else item for place, item in enumerate(items)]
         return replace(node, value=changed)
 
-    def _in_entry(self, node: Node, steps: tuple[str, ...], above: tuple[str, ...]) -> Node:
+    def _in_entry(self, kind: str, node: Node, steps: tuple[str, ...], above: tuple[str, ...]) -> Node:
+        if is_unnamed(kind, node):
+            name = USUAL[kind]
+            return self.at(node, steps[1:] if steps[0] == name else steps, (*above, name))
         children: dict[str, Node] = {}
         if isinstance(node.value, str):
             children = {node.value: Node({}, node.line, node.origin)}

@@ -3,7 +3,6 @@
 Knows nothing of YAML's grammar or of grids.
 """
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -37,10 +36,14 @@ class Node:
 
 @dataclass
 class Report:
-    """The problems found so far. Those of another file than `origin` say which file they are in."""
+    """The problems found so far. Those of another file than `origin` say which file they are in.
+
+    `variants` counts what the spec's `each` have made, so that all of them together stay within what can be checked.
+    """
 
     origin: str
     problems: list[Problem] = field(default_factory=list)
+    variants: int = 0
     _places: set[tuple[str, int, str]] = field(default_factory=set)
 
     def add(self, node: Node, key: str, message: str) -> None:
@@ -56,15 +59,6 @@ class Report:
         """Raise SpecError with every problem, if there is any."""
         if self.problems:
             raise SpecError(self.origin, self.problems)
-
-
-def unknown(what: str, word: str, known: Iterable[str], of: str = "") -> str:
-    """The message for a word that is none of the known ones (of something), with the closest of them."""
-    words = sorted(known)
-    close = difflib.get_close_matches(word, words, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    where = f" of {of}" if of else ""
-    return f"unknown {what} {word!r}{where}.{hint} Known: {', '.join(words)}"
 
 
 def plain(node: Node) -> Json:

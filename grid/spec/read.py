@@ -9,46 +9,34 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from grid.plan.asked import Asked, Block, GridSpec, Rule, Samples
+from grid.plan.defaults import USUAL
 from grid.plan.expand import split_size
 from grid.plan.selection import never, select
 from grid.questions import TABLES
 from grid.spec.attacks import attacks
-from grid.spec.components import alternatives, components, mapping, trainings
+from grid.spec.components import alternatives, components, mapping
+from grid.spec.keys import ASKED, BLOCK_KEYS, KEYS, SAMPLES_KEYS
 from grid.spec.layers import layered
-from grid.spec.nodes import Node, Report, plain, unknown
+from grid.spec.nodes import Node, Report, plain
 from grid.spec.probes import probes
 from grid.spec.rules import inline_published, read_published, read_rule
 from grid.spec.strict_yaml import dump, parse
 from grid.values import accept
 from tasks.config import CELL_PARTS, Component
-from tasks.parameters import Count, CountOrZero
+from tasks.parameters import CountOrZero
+from tasks.words import unknown
 
-KEYS = (
-    "name",
-    "extends",
-    "samples",
-    "seeds",
-    "cells",
-    "attacks",
-    "probes",
-    "exclude",
-    "tables",
-    "published",
-    "profiles",
-)
-"""The top-level keys of a spec."""
-BLOCK_KEYS = (*CELL_PARTS, "seeds", "attacks", "probes", "variant")
-"""The keys of a block."""
-ASKED: Mapping[str, Callable[[Node, str, Report], tuple[Asked, ...]]] = {"attacks": attacks, "probes": probes}
-"""The keys under which stands what is asked of cells, and who reads it."""
-CELL_DEFAULTS = {"activation": "relu", "head": "softmax", "defense": "natural"}
-"""The components a block has where it names none."""
-
+MAX_CASES = 2_000_000
+"""How many cases a grid may have, before exclusion."""
+MAX_EXPLAINED = 100
+"""Of how many rules that select nothing it is said why."""
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 """What the name of a grid looks like: it becomes a folder of the store."""
+
+_READERS: Mapping[str, Callable[[Node, str, Report], tuple[Asked, ...]]] = {"attack": attacks, "probe": probes}
 
 
 def load_spec(path: Path, *, profile: str | None = None, overrides: Sequence[str] = ()) -> GridSpec:
@@ -78,6 +66,9 @@ def _judge(root: Node | None, report: Report, *, drop_unused: bool) -> GridSpec:
         report.finish()
         raise AssertionError  # finish has raised
     spec = _read(root, report)
+    asked = sum(block.num_asked for block in spec.blocks)
+    if asked > MAX_CASES:
+        report.add(root, "cells", f"the blocks come to {asked} cases; at most {MAX_CASES} are planned at once")
     if not report.problems:  # a rule may select nothing only because what it names is in error
         spec, root = _check_rules(spec, root, report, drop_unused=drop_unused)
     report.finish()
@@ -91,7 +82,7 @@ def _read(root: Node, report: Report) -> GridSpec:
         report.add(children[key], key, "has no place in a merged document, which is complete in itself")
     samples = _samples(children.get("samples", Node({})), report)
     seeds = _seeds(children.get("seeds", Node([Node(0)])), "seeds", report)
-    shared = {name: read(children[name], name, report) if name in children else () for name, read in ASKED.items()}
+    shared = {key: _READERS[kind](children[key], key, report) if key in children else () for key, kind in ASKED.items()}
     blocks = [
         _block(node, key, seeds, shared, report)
         for node, key in _listed(children.get("cells", Node(None, root.line, root.origin)), "cells", report)
@@ -116,9 +107,9 @@ def _name(node: Node, report: Report) -> str:
 
 def _samples(node: Node, report: Report) -> Samples:
     children = mapping(node, "samples", report)
-    _check_keys(children, "samples.", ("count", "order"), report)
-    count = _value(Literal["all"] | Count, children.get("count", Node("all")), "samples.count", report)
-    order = _value(Literal["shuffled", "natural"], children.get("order", Node("shuffled")), "samples.order", report)
+    _check_keys(children, "samples.", (*SAMPLES_KEYS,), report)
+    given = {"count": Node("all"), "order": Node("shuffled"), **children}
+    count, order = (_value(kind, given[key], f"samples.{key}", report) for key, kind in SAMPLES_KEYS.items())
     return Samples(None if count == "all" else count, order or "shuffled")
 
 
@@ -135,8 +126,8 @@ def _block(
     parts = {part: _axis(part, node, children, key, report) for part in CELL_PARTS}
     variant = children.get("variant", Node(""))
     asked = [
-        read(children[name], f"{key}.{name}", report) if name in children else shared[name]
-        for name, read in ASKED.items()
+        _READERS[kind](children[name], f"{key}.{name}", report) if name in children else shared[name]
+        for name, kind in ASKED.items()
     ]
     return Block(
         variant=str(_value(str, variant, f"{key}.variant", report)),
@@ -148,12 +139,10 @@ def _block(
 
 def _axis(kind: str, block: Node, children: dict[str, Node], key: str, report: Report) -> tuple[Component, ...]:
     place = f"{key}.{kind}"
-    node = children.get(kind, Node(CELL_DEFAULTS.get(kind), block.line, block.origin))
+    node = children.get(kind, Node(USUAL.get(kind), block.line, block.origin))
     if node.value == []:
         report.add(node, place, "is an empty list")
-    elif kind == "training":
-        return trainings(node, place, report)
-    elif kind not in children and kind not in CELL_DEFAULTS:
+    elif kind not in children and kind not in USUAL:
         report.add(node, place, f"a block needs its {kind}")
     else:
         return components(kind, node, place, report)
@@ -178,15 +167,17 @@ def _check_sizes(spec: GridSpec, root: Node, report: Report) -> None:
 def _check_rules(spec: GridSpec, root: Node, report: Report, *, drop_unused: bool) -> tuple[GridSpec, Node]:
     """Report the rules that select nothing (or drop them), and a grid that is empty."""
     selection = select(spec)
+    spec = replace(spec, selection=selection)
     exclude, published = selection.unused_exclude, selection.unused_published
-    if drop_unused:
+    if drop_unused and (exclude or published):
         spec, root = _without(spec, root, {"exclude": set(exclude), "published": set(published)})
     else:
         rules = {f"exclude.{i}": spec.exclude[i] for i in exclude}
         rules |= {f"published.{i}": spec.published[i].rule for i in published}
         nodes = {key: node for parent, child in root.items() for key, node in child.items(parent)} if rules else {}
         for key, rule in rules.items():
-            report.add(nodes[key], key, "matches no case" + _why(spec, rule))
+            why = _why(spec, rule) if len(report.problems) < MAX_EXPLAINED else ""
+            report.add(nodes[key], key, "matches no case" + why)
     if selection.is_empty:
         report.add(root, "exclude", "the grid is empty: every case is excluded")
     return spec, root
@@ -210,6 +201,7 @@ def _without(spec: GridSpec, root: Node, unused: dict[str, set[int]]) -> tuple[G
         spec,
         exclude=tuple(spec.exclude[number] for number in left["exclude"]),
         published=tuple(spec.published[number] for number in left["published"]),
+        selection=None,
     )
     return kept, replace(root, value=children)
 

@@ -6,7 +6,7 @@ which cases there are.
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from grid.plan.asked import Published, Rule
@@ -14,10 +14,11 @@ from grid.plan.rule_index import AXES, PARAMETER_KINDS, SOURCE_AXES
 from grid.questions import METRICS, is_rate
 from grid.spec.components import mapping
 from grid.spec.layers import OVERRIDE, read_text
-from grid.spec.nodes import Node, Report, moved, plain, unknown
+from grid.spec.nodes import Node, Report, moved, plain
 from grid.spec.strict_yaml import parse, read_scalar
 from grid.values import accept, fractions
 from tasks.config import Json
+from tasks.words import unknown
 
 PUBLISHED_KEYS = ("metric", "value", "source", "note")
 """What a published value has beside the axes that select its cases."""
@@ -29,6 +30,26 @@ def read_rule(node: Node, key: str, report: Report) -> Rule:
     if not children:
         report.add(node, key, f"names no axis. Known: {', '.join(AXES)}, and parameters such as attack.steps")
     return _rule(children, key, report)
+
+
+def parse_where(texts: Iterable[str]) -> Rule:
+    """The rule that texts such as `head=softmax,eps=8/255` write: axis=value, with axes and values as in a spec.
+
+    An axis that is named again, or whose value is a list, has any of the values; commas in brackets are the value's
+    own. No text selects everything. Raises SpecError with all that is wrong.
+    """
+    report = Report("--where")
+    allowed: dict[str, tuple[Json, ...]] = {}
+    for part in (part.strip() for text in texts for part in _split(text)):
+        axis, equals, written = (word.strip() for word in part.partition("="))
+        value = parse(written, part, Report(part)) if written else None
+        if not axis or not equals or value is None:
+            report.add(Node(None), part, f"must be axis=value, and several values a list: {axis or 'head'}=[a, b]")
+        else:
+            values = _allowed(axis, moved(value, 0, ""), part, report)
+            allowed[axis] = (*allowed.get(axis, ()), *(values or ()))
+    report.finish()
+    return Rule(allowed)
 
 
 def read_published(node: Node, key: str, report: Report) -> Published:
@@ -62,17 +83,31 @@ def inline_published(node: Node, main: Path, report: Report) -> Node:
 
 
 def _rule(children: dict[str, Node], key: str, report: Report) -> Rule:
-    allowed: dict[str, tuple[Json, ...]] = {}
-    for axis, node in children.items():
-        place = f"{key}.{axis}"
-        if axis in AXES:
-            allowed[axis] = _axis_values(axis, node, place, report)
-        elif axis in SOURCE_AXES or (axis.partition(".")[0] in PARAMETER_KINDS and "." in axis):
-            value = fractions(plain(node))
-            allowed[axis] = (*value, value) if isinstance(value, list) else (value,)
+    known = {axis: _allowed(axis, node, f"{key}.{axis}", report) for axis, node in children.items()}
+    return Rule({axis: values for axis, values in known.items() if values is not None})
+
+
+def _allowed(axis: str, node: Node, key: str, report: Report) -> tuple[Json, ...] | None:
+    """The values that a rule allows on an axis; None where there is no such axis, which is reported."""
+    if axis in AXES:
+        return _axis_values(axis, node, key, report)
+    if axis in SOURCE_AXES or (axis.partition(".")[0] in PARAMETER_KINDS and "." in axis):
+        value = fractions(plain(node))
+        return (*value, value) if isinstance(value, list) else (value,)
+    report.add(node, key, unknown("axis", axis, [*AXES, *SOURCE_AXES, *(f"{k}.…" for k in PARAMETER_KINDS)]))
+    return None
+
+
+def _split(text: str) -> list[str]:
+    """The parts between the commas that stand in no brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and not depth:
+            parts.append("")
         else:
-            report.add(node, place, unknown("axis", axis, [*AXES, *SOURCE_AXES, *(f"{k}.…" for k in PARAMETER_KINDS)]))
-    return Rule(allowed)
+            parts[-1] += letter
+    return parts
 
 
 def _axis_values(axis: str, node: Node, key: str, report: Report) -> tuple[Json, ...]:

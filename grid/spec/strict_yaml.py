@@ -11,6 +11,8 @@ import yaml
 
 from grid.spec.nodes import Node, Report, Scalar
 
+MAX_VALUES = 60_000
+"""How many values a document that a person writes may have."""
 MAX_DEPTH = 30
 MAX_REPEATED = 10_000
 """How many nodes aliases may add: an alias repeats its anchor's whole subtree."""
@@ -29,9 +31,10 @@ _EMITTER = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
 _DUMPER = type("_DUMPER", (_EMITTER,), {"yaml_implicit_resolvers": {None: _RESOLVERS}})
 
 
-def parse(text: str, origin: str, report: Report) -> Node | None:
-    """Read one YAML document; None, with the problem reported, where it has no tree."""
+def parse(text: str, origin: str, report: Report, max_values: int | None = None) -> Node | None:
+    """Read one YAML document; None, with the problem reported, where it has no tree or more values than allowed."""
     try:
+        _count(text, max_values)
         root = _compose(text)
         if root is not None:
             return _Reader(origin, report).node(root, root.start_mark.line + 1, "")
@@ -79,6 +82,18 @@ class _RefusedError(Exception):
 
 def _decimal(text: str) -> int:
     return int(text) if len(text) < 30 else 2**63
+
+
+def _count(text: str, most: int | None) -> None:
+    """Refuse a text of too many values before a tree is made of it."""
+    if most is None or len(text) <= most:  # each value has a character at least
+        return
+    values = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        values += isinstance(event, yaml.NodeEvent)
+        if values > most:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise _RefusedError(line, f"has more than {most} values here, of {text.count(chr(10)) + 1} lines in all")
 
 
 def _compose(text: str) -> yaml.Node | None:

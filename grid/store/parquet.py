@@ -1,9 +1,9 @@
-"""Tables as Parquet files. Knows nothing of what they hold or where they lie."""
+"""Tables as Parquet files: the only module of grid that reads and writes them. Knows nothing of what they hold."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # noqa: TID251 - the door
 
 from grid.store.files import Files
 
@@ -32,3 +32,16 @@ def read_rows(files: Files, path: str) -> pa.Table:
     """The whole table of a file. Raises OSError or pa.ArrowException where there is none."""
     with files.open(path) as stream:
         return pq.ParquetFile(stream).read(use_threads=False)  # threads cost more than a small file
+
+
+def read_columns(files: Files, path: str, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a file, which may be large. Raises as `read_rows`, also where a column is missing."""
+    with files.open(path) as stream:
+        return pq.read_table(stream, columns=list(columns))
+
+
+def read_footer(files: Files, path: str) -> tuple[Mapping[bytes, bytes], int]:
+    """What a file is sealed with, and how many rows it has. Raises as `read_rows`."""
+    with files.open(path) as stream:
+        footer = pq.ParquetFile(stream).metadata
+        return footer.metadata or {}, int(footer.num_rows)

@@ -1,6 +1,6 @@
 """Trainings that are not done, as a store keeps them: how far each is, and what it goes on from.
 
-Their folder `training/<cell>` goes when the cell is there. Knows nothing of what a state holds.
+What is kept of one goes when its cell is there. Knows nothing of what a state holds.
 """
 
 import json
@@ -9,8 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from grid.store import layout
 from grid.store.files import Files
 from grid.store.parquet import packed, read_rows
+from grid.store.records import read_record
 
 
 class Trainings:
@@ -21,42 +23,37 @@ class Trainings:
 
     def tell(self, cell_id: str, facts: Mapping[str, object]) -> None:
         """Say how far a training is."""
-        self._files.commit(f"training/{cell_id}/progress.json", json.dumps(facts).encode(), replace=True)
+        self._files.commit(layout.training(cell_id, layout.PROGRESS), json.dumps(facts).encode(), replace=True)
 
     def told(self, cell_id: str) -> dict[str, Any] | None:
         """How far a training is, as far as anyone said."""
-        try:
-            facts: dict[str, Any] = json.loads(self._files.read(f"training/{cell_id}/progress.json"))
-        except (FileNotFoundError, ValueError):
-            return None
-        return facts
+        return read_record(self._files, layout.training(cell_id, layout.PROGRESS))
 
     def all(self) -> Iterator[dict[str, Any]]:
         """How far every one is."""
-        for name in self._files.names("training"):
-            facts = self.told(name)
-            if facts and not self._files.exists(f"cells/{name}/cell.json"):
-                yield {"cell_id": name, **facts}
+        for cell_id in self._files.names(layout.TRAINING):
+            facts = self.told(cell_id)
+            if facts and not self._files.exists(layout.cell(cell_id, layout.CELL_FACTS)):
+                yield {"cell_id": cell_id, **facts}
 
     def keep(self, cell_id: str, state: bytes, traced: Mapping[str, pa.Table]) -> None:
         """Keep what a training goes on from, and what probes have found in its epochs so far, by case."""
         for case_id, rows in traced.items():  # first, so that a state never has more epochs than they
-            self._files.commit(f"training/{cell_id}/{case_id}.parquet", packed(rows), replace=True)
-        self._files.commit(f"training/{cell_id}/state.safetensors", state, replace=True)
+            self._files.commit(layout.traced(cell_id, case_id), packed(rows), replace=True)
+        self._files.commit(layout.training(cell_id, layout.STATE), state, replace=True)
 
     def kept(self, cell_id: str, cases: Iterable[str]) -> tuple[bytes | None, dict[str, pa.Table]]:
         """The state of a training that was cut off, and what probes had found; None unless all of it is there."""
-        folder = f"training/{cell_id}"
         try:
-            state = self._files.read(f"{folder}/state.safetensors")
-            return state, {case: read_rows(self._files, f"{folder}/{case}.parquet") for case in cases}
+            state = self._files.read(layout.training(cell_id, layout.STATE))
+            return state, {case: read_rows(self._files, layout.traced(cell_id, case)) for case in cases}
         except (OSError, pa.ArrowException):
             return None, {}
 
     def set_aside(self, cell_id: str) -> str:
         """Put away a state that nothing can go on from; where to."""
-        return self._files.absolute(self._files.set_aside(f"training/{cell_id}/state.safetensors"))
+        return self._files.absolute(self._files.set_aside(layout.training(cell_id, layout.STATE)))
 
     def forget(self, cell_id: str) -> None:
         """Remove what was kept of a training that is done."""
-        self._files.remove_folder(f"training/{cell_id}")
+        self._files.remove_folder(layout.training(cell_id))

@@ -72,8 +72,7 @@ class Bench:
 
         Raises ForeignFileError if they are not there or not whole, ModelError if they are those of another model.
         """
-        facts = self.store.cell_facts(cell.id) or {}
-        return self._model(cell, facts.get("weights_sha256"))
+        return self._model(cell, self.store.cells.digest(cell.id))
 
     def state_of(self, prepared_id: str, weights: str) -> dict[str, Tensor]:
         """What the prepare step of an attack made with some weights, on the device. Raises ForeignFileError."""
@@ -88,7 +87,7 @@ class Bench:
 
     def _load_model(self, cell: Cell, present: str | None) -> tuple[Classifier, str]:
         del present  # only so that a cell whose weights have changed is loaded again
-        raw, weights = self.store.load_weights(cell.id)
+        raw, weights = self.store.cells.load(cell.id)
         model = build_model(cell, self.split(cell.dataset, "test"))
         try:
             model.load_state_dict(load(raw))
@@ -97,7 +96,7 @@ class Bench:
         return model.to(self.device).eval(), weights
 
     def _load_state(self, prepared_id: str, weights: str) -> dict[str, Tensor]:
-        tensors = load(self.store.load_state(prepared_id, weights))
+        tensors = load(self.store.prepared.load(prepared_id, weights))
         return {name: tensor.to(self.device) for name, tensor in tensors.items()}
 
 

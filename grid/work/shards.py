@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from grid.ranges import Range
-from grid.store.store import name_weights
+from grid.store.cells import name_weights
 from grid.work.bench import Bench, order_of
 from grid.work.task import Task
 from grid.work.training import train_cell
@@ -36,7 +36,7 @@ def perform(task: Task, bench: Bench) -> float:
         case Task("prepare", _, Case() as case):
             prepare_case(bench, case)
         case Task("compact", _, Case() as case):
-            bench.store.compact(case.id)
+            bench.store.shards.merge(case.id)
     return time.perf_counter() - begun
 
 
@@ -52,14 +52,14 @@ def run_shard(bench: Bench, case: Case, positions: Range) -> None:
         work = partial(attack_samples, model, case, *given, state=state)
     rows = work(source=source, batch_size=bench.batch_size, fixed_batch=bench.fixed_batch)
     made_with = name_weights(weights, seen_weights) if case.source else weights
-    bench.store.save_shard(case.id, positions, bench.signed(rows, case.cell), made_with, canonical(case.resolved()))
+    bench.store.shards.save(case.id, positions, bench.signed(rows, case.cell), made_with, canonical(case.resolved()))
 
 
 def prepare_case(bench: Bench, case: Case) -> None:
     """Make and commit what the attack of a case needs before its first sample. Does nothing if it is there."""
     cell = case.seen
     model, weights = bench.trained(cell)
-    if bench.store.prepared_facts(case.prepared_id, weights) is not None:
+    if bench.store.prepared.facts(case.prepared_id, weights) is not None:
         return
     begun = time.perf_counter()
     split = bench.split(cell.dataset, str(case.attack.component.parameters["fit_split"]))
@@ -75,7 +75,7 @@ def prepare_case(bench: Bench, case: Case) -> None:
         **bench.provenance,
     }
     state = save({name: tensor.cpu().contiguous() for name, tensor in made.state.items()})
-    bench.store.save_prepared(case.prepared_id, state, weights, facts)
+    bench.store.prepared.save(case.prepared_id, state, weights, facts)
 
 
 def _fitted_to(case: Case, split: Split) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,7 +22,9 @@ from tasks.model import Classifier, build_model
 from tasks.needs import Base, base_of
 from tasks.probe import probe_samples
 from tasks.training.batches import on
-from tasks.training.train import Epoch, accuracy, train
+from tasks.training.evaluation import accuracy
+from tasks.training.loop import Epoch
+from tasks.training.train import train
 from tasks.types import StateError, TaskError
 
 KEEP_SECONDS = 30.0
@@ -40,10 +42,9 @@ def train_cell(bench: Bench, cell: Cell, traced: Mapping[Case, int]) -> None:
     once more, and has to come out the same. Raises what `train` raises.
     """
     store = bench.store
-    facts = store.cell_facts(cell.id)
-    weights = facts["weights_sha256"] if facts else None
+    weights = store.cells.digest(cell.id)
     missing = {case: count for case, count in traced.items() if weights is None or _lacks(store, case, count, weights)}
-    if facts is not None and not missing:
+    if weights is not None and not missing:
         return
     begun = time.perf_counter()
     watch = _Watch(bench, cell, missing)
@@ -51,7 +52,7 @@ def train_cell(bench: Bench, cell: Cell, traced: Mapping[Case, int]) -> None:
     raw = save({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()})
     found = hashlib.sha256(raw).hexdigest()
     if weights is None:
-        store.save_cell(cell.id, raw, history, _facts(bench, cell, model, history, begun - watch.seconds_before))
+        store.cells.save(cell.id, raw, history, _facts(bench, cell, model, history, begun - watch.seconds_before))
     elif weights != found:
         raise TaskError(
             f"cell {cell.id} is there already, and trained again for a probe of every epoch it came out otherwise: on "
@@ -97,11 +98,11 @@ def _evaluated(bench: Bench, cell: Cell, base: Base, before: Classifier) -> tupl
     """A cell with the weights of another, from which only its evaluation differs."""
     model = build_model(cell, bench.split(cell.dataset, "test"))
     model.load_state_dict(before.state_dict())
-    return model.to(bench.device).eval(), bench.store.history(base.cell.id)
+    return model.to(bench.device).eval(), bench.store.cells.history(base.cell.id)
 
 
 def _lacks(store: Store, case: Case, count: int, weights: str) -> bool:
-    return bool(subtract(count, [file.positions for file in store.inventory(case.id, weights).whole]))
+    return bool(subtract(count, [file.positions for file in store.shards.inventory(case.id, weights).whole]))
 
 
 class _Watch:
@@ -160,7 +161,7 @@ class _Watch:
             epochs = len(pc.unique(rows["epoch"]))
             order = np.arange(len(rows)).reshape(epochs, count, -1).swapaxes(0, 1).reshape(-1)
             signed_rows = self._bench.signed(rows.take(order), self._cell)
-            self._store.save_shard(case.id, Range(0, count), signed_rows, weights, canonical(case.resolved()))
+            self._store.shards.save(case.id, Range(0, count), signed_rows, weights, canonical(case.resolved()))
 
     def _measured(self, case: Case, count: int, epoch: Epoch) -> pa.Table:
         images, labels, samples = self._bench.samples_of(case, Range(0, count))

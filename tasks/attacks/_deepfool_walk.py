@@ -1,16 +1,19 @@
 """The walk of DeepFool to the nearest class boundary, for every attack that begins with it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from tasks.attacks._class_boundary import Boundary, nearest, straight
 from tasks.config import Norm
 from tasks.counted import CountedModel
-from tasks.metrics import Box, best_other, rowwise
+from tasks.metrics import Box, best_other, best_others, rowwise
+from tasks.per_sample import PerSample
 from tasks.types import Images, Labels, Scores, Steps
 
-_BEYOND = 1e-4
+BEYOND = 1e-4
 """Length added to every step, as in the softRmax thesis's code: a step that ends exactly on a boundary stalls."""
 FIRST_LOOKS = 3
 """Classes that get a gradient at the image."""
@@ -47,13 +50,13 @@ class Rules:
         early = () if self.published else _EARLY[: steps - 1]
         return early[step] if step < len(early) else 1 + self.overshoot
 
-    def step(self, look: "Look", longest: Tensor, share: float) -> tuple[Tensor, Tensor]:
-        """Two factors of the step that goes a share of the way to the boundary."""
-        length = look.ways.clamp(min=0) + _BEYOND if self.min_step is None else look.ways.clamp(min=self.min_step)
+    def step(self, look: Boundary, free: Tensor, longest: Tensor, share: float) -> tuple[Tensor, Tensor]:
+        """Two factors of the step that goes a share of the way to the boundary, along the free gradient."""
+        length = look.ways.clamp(min=0) + BEYOND if self.min_step is None else look.ways.clamp(min=self.min_step)
         length = length.clamp(max=longest) * share
         if self.norm == "l2":
-            return look.free, rowwise(length / look.slopes, look.free)
-        return look.free.sign(), rowwise(length, look.free)
+            return free, rowwise(length / look.slopes, free)
+        return free.sign(), rowwise(length, free)
 
     def longest(self, model: CountedModel, like: Images) -> Tensor:
         """The longest step, (); as published, one that is just not infinite where the model is flat."""
@@ -65,28 +68,7 @@ class Rules:
 
 
 @dataclass
-class Look:
-    """What is seen of the nearest boundary: `gaps`, (n,), are the score that is to win less the one it has to beat.
-
-    `ways` lead to the boundary, in the norm of the walk, and are negative beyond it. `free` is that part of the gaps'
-    gradient along which the box lets a point move, `slopes` its dual norm.
-    """
-
-    ways: Tensor
-    gaps: Tensor
-    slopes: Tensor
-    gradients: Tensor
-    free: Tensor
-
-    def nearer(self, other: "Look") -> "Look":
-        """The nearer of two, row by row."""
-        first = self.ways <= other.ways
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Look(*(torch.where(rowwise(first, mine), mine, theirs) for mine, theirs in pairs))
-
-
-@dataclass
-class Crossing:
+class Crossing(PerSample):
     """Where each walk ended, with the gap and its gradient there; where it `fools`, just beyond a boundary."""
 
     points: Images
@@ -110,18 +92,18 @@ def walk(model: CountedModel, images: Images, labels: Labels, rules: Rules, step
         known = scores.detach()
         if step == 0:
             classes = _by_score(model, known, labels)[:, : rules.first_looks if rules.published else None]
+        beaten = labels if model.targets is None else best_other(known, model.targets)
         # Gradients even where all fool by now: what a sample costs must not depend on its neighbours.
-        look, slopes = _nearest(points, _gaps(model, scores, labels, classes), slopes, rules)
+        look, free, slopes = _nearest(points, scores, classes, beaten, slopes, rules)
         fools = differs(model, known, labels) if rules.published else model.fooled(known, labels)
-        places = torch.addcmul(places.detach(), *rules.step(look, longest, rules.share(step, steps)))
+        places = torch.addcmul(places.detach(), *rules.step(look, free, longest, rules.share(step, steps)))
         # A look at every step: a step is several passes, and a fooled sample in the graph costs them all.
         done = fools | (step == steps)
         leaving, going = torch.nonzero(done)[:, 0], torch.nonzero(~done)[:, 0]
         if len(leaving) == 0:
             continue
-        gone = rows[leaving]
-        end.points[gone], end.gaps[gone] = points.detach()[leaving], look.gaps[leaving]
-        end.gradients[gone], end.fools[gone], end.steps[gone] = look.gradients[leaving], fools[leaving], step
+        here = Crossing(points.detach(), look.gaps, look.gradients, fools, torch.full_like(labels, step))
+        end.put(rows[leaving], here.at(leaving))
         if len(going) == 0:
             break
         model, rows, labels = model.at(going), rows[going], labels[going]
@@ -139,45 +121,47 @@ def _by_score(model: CountedModel, scores: Scores, labels: Labels) -> Labels:
     """The classes that may win, best first, (n, classes): all but the label, or the target."""
     if model.targets is not None:
         return model.targets[:, None]
-    return scores.scatter(1, labels[:, None], -torch.inf).topk(model.num_classes - 1, dim=1).indices
+    return best_others(scores, labels, model.num_classes - 1)
 
 
-def _gaps(model: CountedModel, scores: Scores, labels: Labels, classes: Labels) -> Tensor:
-    """The scores of `classes` less the one they have to beat: the label's, or for a target the best other."""
-    beaten = labels if model.targets is None else best_other(scores.detach(), model.targets)
-    return scores.gather(1, classes) - scores.gather(1, beaten[:, None])
+def _nearest(
+    points: Images, scores: Scores, classes: Labels, beaten: Labels, slopes: Tensor | None, rules: Rules
+) -> tuple[Boundary, Tensor, Tensor]:
+    """The nearest boundary of `classes`, (n, k), with the class that is to be beaten, (n,), in the norm of the walk.
 
-
-def _nearest(points: Images, gaps: Tensor, slopes: Tensor | None, rules: Rules) -> tuple[Look, Tensor]:
-    """The nearest boundary, and the slopes of all classes as last seen, (n, classes).
-
-    At the image, where there are no slopes yet, a class without a gradient counts as steep as the steepest.
+    Its slope is the dual norm of the free gradient, which comes second: that along which the box lets a point move.
+    Third are the slopes of all classes as last seen, (n, k). At the image, where there are none yet, a class without a
+    gradient counts as steep as the steepest.
     """
-    known = gaps.detach()
-    rank, looks = (-known, rules.first_looks) if slopes is None else (_rank(known, slopes), rules.looks)
-    rooms = None if rules.published else _rooms(points, rules.box)
-    found, seen = None, torch.zeros_like(known)
-    for column in rank.topk(min(looks, known.shape[1]), dim=1, largest=False).indices.T[:, :, None].unbind():
-        (gradient,) = torch.autograd.grad(gaps.gather(1, column).sum(), points, retain_graph=True)
-        free = gradient if rooms is None else gradient.clamp(*rooms)
-        slope = rules.slope(free)
-        seen.scatter_(1, column, slope[:, None])
-        gap = known.gather(1, column)[:, 0]
-        look = Look(_rank(gap, slope), gap, slope, gradient, free)
-        found = look if found is None else found.nearer(look)
-    if found is None:
+    if classes.shape[1] == 0:
         raise ValueError("DeepFool needs a model of two classes or more")
-    return found, torch.where(seen > 0, seen, seen.amax(1, keepdim=True) if slopes is None else slopes)
+    gaps = scores.detach().gather(1, classes) - scores.detach().gather(1, beaten[:, None])
+    rank, looks = (-gaps, rules.first_looks) if slopes is None else (_way(gaps, slopes), rules.looks)
+    columns = rank.topk(min(looks, gaps.shape[1]), dim=1, largest=False).indices
+    free = _freedom(points, None if rules.published else rules.box)
+    found = nearest(
+        points,
+        scores,
+        classes.gather(1, columns),
+        beaten,
+        gaps.gather(1, columns),
+        slope_of=lambda gradient: rules.slope(free(gradient)),
+        way_of=_way,
+    )
+    seen = torch.zeros_like(gaps).scatter(1, columns, found.all_slopes)
+    seen = torch.where(seen > 0, seen, seen.amax(1, keepdim=True) if slopes is None else slopes)
+    return found, free(found.gradients), seen
 
 
-def _rank(gaps: Tensor, slopes: Tensor) -> Tensor:
-    """The way to each boundary; beyond one less the more its class wins by."""
-    return torch.where(gaps > 0, -gaps, gaps.abs() / slopes)
+def _way(gaps: Tensor, slopes: Tensor) -> Tensor:
+    """The way to each boundary, finite however flat the model is; beyond one, less the more its class wins by."""
+    return torch.where(gaps > 0, -gaps, straight(gaps, slopes)).clamp(max=torch.finfo(gaps.dtype).max)
 
 
-def _rooms(points: Images, box: Box | None) -> Box | None:
-    """Limits of a gradient that leave it as it is, but for what points out of the box where a pixel is at its end."""
+def _freedom(points: Images, box: Box | None) -> Callable[[Tensor], Tensor]:
+    """Takes from a gradient what points out of the box where a pixel is at its end."""
     if box is None:
-        return None
+        return lambda gradient: gradient
     low, high = (end - points.detach() for end in box)
-    return low.div_(_FLAT), high.div_(_FLAT)
+    low, high = low.div_(_FLAT), high.div_(_FLAT)
+    return lambda gradient: gradient.clamp(low, high)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tasks.counted import CountedModel
-from tasks.metrics import best_other
+from tasks.metrics import best_other, gap_gradient, slack
 from tasks.types import Labels, Scores
 
 
@@ -44,10 +44,10 @@ def log_odds(model: CountedModel, scores: Scores, labels: Labels) -> Objective:
     gradient.div_(largest)
     usable = ~gradient.isnan().any(1, keepdim=True)  # not where the largest is 0 or infinite
     if scores.is_cuda or not bool(usable.all()):
-        margin = _lifted(gradient, best_other(scores, classes), classes)
+        margin = gap_gradient(gradient, best_other(scores, classes), classes)
         gradient, largest = torch.where(usable, gradient, margin), torch.where(usable, largest, 0.0)
     value, gradient = (odds, gradient) if model.targets is None else (-odds, -gradient)
-    return Objective(value[:, 0], gradient.to(scores.dtype), _rounding(scores).mul_(largest[:, 0]))
+    return Objective(value[:, 0], gradient.to(scores.dtype), slack(scores).double().mul_(largest[:, 0]))
 
 
 def dlr(model: CountedModel, scores: Scores, labels: Labels) -> Objective:
@@ -71,9 +71,9 @@ def _ratio(scores: Scores, ahead: Labels, behind: Labels, needed: int) -> Object
     The spread is the best score minus the mean of the third and the last of the `needed`. Where that is no more than
     rounding, or there are fewer classes, it is taken to be 1.
     """
-    wide, rounding = scores.double(), _rounding(scores)
+    wide, rounding = scores.double(), slack(scores).double()
     gap = (wide.gather(1, ahead[:, None]) - wide.gather(1, behind[:, None]))[:, 0]
-    direction = _lifted(wide, ahead, behind)
+    direction = gap_gradient(wide, ahead, behind)
     if scores.shape[1] < needed:
         return Objective(gap, direction.to(scores.dtype), 2 * rounding)
     top, order = wide.topk(needed, dim=1)
@@ -90,13 +90,3 @@ def _ratio(scores: Scores, ahead: Labels, behind: Labels, needed: int) -> Object
     steep = slope.abs().add_(1)
     rounding = (2 * rounding).mul_(steep).div_(spread)
     return Objective(ratio, direction.div_(steep[:, None]).to(scores.dtype), rounding)
-
-
-def _lifted(like: Scores, ahead: Labels, behind: Labels) -> Tensor:
-    """(n, classes): 1 where a score is to rise, -1 where one is to fall, else 0."""
-    return torch.zeros_like(like).scatter_(1, ahead[:, None], 1.0).scatter_(1, behind[:, None], -1.0)
-
-
-def _rounding(scores: Scores) -> Tensor:
-    """What rounding may change a score by, (n,), in float64: see `CountedModel.fooled`."""
-    return (16 * torch.finfo(scores.dtype).eps) * scores.abs().amax(1).double()

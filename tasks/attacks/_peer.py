@@ -3,7 +3,6 @@
 Knows nothing of any one library: `foolbox`, `torchattacks` and `art` beside this file do.
 """
 
-import difflib
 import hashlib
 import importlib
 import inspect
@@ -24,6 +23,7 @@ from tasks.counted import CountedModel
 from tasks.model import seeded
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, Rows, Scores, Steps, TaskError
+from tasks.words import closest
 
 P = {"l0": 0, "l1": 1, "l2": 2, "linf": float("inf")}
 """The order of each norm."""
@@ -177,5 +177,5 @@ def _global_random(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=3)
-    return f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(sorted(known))}"
+    close = closest(name, known)
+    return f"Did you mean {close!r}?" if close else f"Known: {', '.join(sorted(known))}"

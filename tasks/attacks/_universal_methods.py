@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from tasks.attacks._deepfool_walk import BEYOND
 from tasks.config import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import project, radius
@@ -22,8 +23,6 @@ _AT_ONCE = 512
 """Images that go through the model at once where only their predictions are wanted."""
 _AHEAD = 64
 """Images that are looked at ahead, at most, for the next one that is not fooled."""
-_BEYOND = 1e-4
-"""Length added to every DeepFool step, as in the authors' code: a step that ends exactly on a boundary stalls."""
 
 
 class Fitting:
@@ -139,7 +138,7 @@ class _Boundaries:
             distance = abs(gaps[other]) / max(norms[other], 1e-30)
             if distance < shortest:
                 nearest, shortest = gradient, distance
-        length = min(shortest + _BEYOND, 10 * points.numel() ** 0.5)  # where the model is flat, no step to infinity
+        length = min(shortest + BEYOND, 10 * points.numel() ** 0.5)  # where the model is flat, no step to infinity
         step: Tensor = nearest * (length / max(_norm(nearest), 1e-30))
         return step
 

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from tasks.attacks._dlr import Objective, dlr, dlr_towards, log_odds
-from tasks.attacks.pgd import Ball, Climb, Stop, length_of, to_front
+from tasks.attacks.pgd import Ball, Climb, Stop, random_direction, unclimbed
 from tasks.config import Budget
 from tasks.counted import CountedModel
-from tasks.metrics import radius, rowwise
+from tasks.metrics import best_others, length_of, radius, rowwise
 from tasks.parameters import Count, Share
+from tasks.per_sample import PerSample
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Scores, Steps
@@ -62,14 +63,13 @@ def apgd(
     point: of the points it finds, more fool, above all within few steps.
     """
     plan = _Plan(loss, steps, rho, stop, published=variant == "published")
-    best = Climb(images.clone(), torch.full_like(images[:, 0, 0, 0], torch.inf), torch.zeros_like(labels))
+    best = unclimbed(images)
     aims: list[Labels | None] = [None]
     if loss == "targeted_dlr" and model.targets is None:
         with torch.no_grad():
             scores = model(images)
         best.standing = _standing(model, scores, labels)
-        others = scores.scatter(1, labels[:, None], -torch.inf)
-        aims = list(others.topk(min(target_classes, model.num_classes - 1), dim=1).indices.T)
+        aims = list(best_others(scores, labels, target_classes).T)
     for number, aim in enumerate(aim for aim in aims for _ in range(restarts)):
         rows = torch.nonzero(best.standing >= 0)[:, 0]
         if len(rows) == 0:
@@ -94,13 +94,16 @@ class _Plan:
 
 def _climb(model: CountedModel, walk: "_Walk", ball: Ball, plan: _Plan) -> Climb:
     """Evaluate the start, then make and evaluate the steps. Uses walk and ball up."""
-    whole, checked, checkpoints = model, 0, _checkpoints(plan.steps)
+    whole, checked, checkpoints, found = model, 0, _checkpoints(plan.steps), unclimbed(walk.points)
     for step in range(plan.steps + 1):
         gradient, scores, seen = _look(model, walk, plan.loss, ahead=step < plan.steps)
         walk.arrive(seen, _standing(model, scores, walk.labels), gradient, plan.stop)
         if step == plan.steps:
             break
-        if plan.stop == "success" and step % model.sync_every == 0 and walk.release(walk.standing >= 0, ball):
+        going = walk.standing >= 0
+        if plan.stop == "success" and step % model.sync_every == 0 and not bool(going.all()):
+            gone = walk.release(going, ball.held)
+            found.put(gone.rows, gone.best())
             if len(walk.rows) == 0:
                 break
             model = whole.at(walk.rows)
@@ -109,8 +112,8 @@ def _climb(model: CountedModel, walk: "_Walk", ball: Ball, plan: _Plan) -> Climb
             checked = step
         walk.steps += 1 if plan.stop == "never" else walk.standing >= 0
         walk.move(ball, first=step == 0)
-    walk.release(torch.zeros_like(walk.halved), ball)
-    return walk.found
+    found.put(walk.rows, walk.best())
+    return found
 
 
 def _checkpoints(steps: int) -> set[int]:
@@ -150,32 +153,24 @@ def _standing(model: CountedModel, scores: Scores, labels: Labels) -> Tensor:
 
 def _random_point(clean: Images, budget: Budget, streams: Streams, number: int) -> Images:
     """A point in a random direction from each image, at distance eps."""
-    shape = tuple(clean.shape[1:])
-    if budget.norm == "linf":
-        drawn = streams.uniform("start", number, shape, clean.dtype).mul_(2).sub_(1)
-        size = drawn.flatten(1).abs().amax(1).clamp_(min=torch.finfo(clean.dtype).tiny)
-    else:
-        drawn = streams.normal("start", number, shape, clean.dtype)
-        size = length_of(drawn)
-    return torch.addcmul(clean, drawn, rowwise(radius(budget) / size, drawn))
+    drawn = random_direction(clean, budget.norm, streams, number)
+    return torch.addcmul(clean, drawn, rowwise(radius(budget) / length_of(drawn, budget.norm), drawn))
 
 
-class _Walk:
+class _Walk(PerSample):
     """The samples still climbing, one row each: where they are, where they were before, and their best points.
 
-    `aim` is the class that a targeted ratio lifts, for any other loss of no use. `found` has a row for each sample
-    that the climb began with, and gets those that leave.
+    `aim` is the class that a targeted ratio lifts, for any other loss of no use.
     """
 
     def __init__(self, start: Images, labels: Labels, aim: Labels | None, size: float) -> None:
         nothing = start.new_zeros(len(start), dtype=torch.float64)
-        self.found = Climb(start.clone(), torch.full_like(start[:, 0, 0, 0], torch.inf), torch.zeros_like(labels))
         self.rows = torch.arange(len(labels), device=labels.device)
         self.labels, self.aim = labels, (labels if aim is None else aim).clone()
         self.points, self.before, self.spare = start, torch.empty_like(start), torch.empty_like(start)
-        self.gradient, self.sizes = torch.zeros_like(start), torch.full_like(self.found.standing, size)
+        self.gradient, self.standing = torch.zeros_like(start), torch.full_like(start[:, 0, 0, 0], torch.inf)
         self.peaks, self.peak_gradient = start.clone(), torch.zeros_like(start)
-        self.standing, self.steps = self.found.standing.clone(), torch.zeros_like(labels)
+        self.sizes, self.steps = torch.full_like(self.standing, size), torch.zeros_like(labels)
         self.value, self.peak, self.last_peak = nothing + torch.inf, nothing - torch.inf, nothing - torch.inf
         self.rises, self.halved = nothing, torch.zeros_like(labels, dtype=torch.bool)
 
@@ -205,18 +200,9 @@ class _Walk:
         if not published:
             self.before[rows] = self.points[rows]
 
-    def release(self, going: Tensor, ball: Ball) -> bool:
-        """Let the rows that do not go on leave, with their peaks as results. Whether there were any."""
-        if bool(going.all()):
-            return False
-        tensors = {name: tensor for name, tensor in vars(self).items() if isinstance(tensor, Tensor)}
-        count = to_front(going, [*(tensor for name, tensor in tensors.items() if name != "spare"), *ball.held])
-        gone = self.rows[count:]
-        self.found.images[gone], self.found.standing[gone] = self.peaks[count:], self.standing[count:]
-        self.found.steps[gone] = self.steps[count:]
-        for name, tensor in tensors.items():
-            setattr(self, name, tensor[:count])
-        return True
+    def best(self) -> Climb:
+        """What the climb of these samples comes to."""
+        return Climb(self.peaks, self.standing, self.steps)
 
     def move(self, ball: Ball, *, first: bool) -> None:
         """The next points: a step of each sample's size up the gradient, three quarters of it, and inertia."""

@@ -37,8 +37,8 @@ def average_sample(
     state: Mapping[str, Tensor],
     *,
     chunk: Count | None = None,
-    fit_split: Literal["train", "test"] = "train",  # noqa: ARG001 - read by what brings the fitting set
-    fit_samples: Count | None = None,  # noqa: ARG001 - the same
+    fit_split: Literal["train", "test"] = "train",  # this and the next are read by what brings the fitting set
+    fit_samples: Count | None = None,
 ) -> tuple[Images, Steps]:
     """Average-sample attack, https://arxiv.org/abs/2203.12693: x + eps sign(Avg_t - Avg_y), clipped to the box if any.
 
@@ -66,12 +66,12 @@ def prepare(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    budget: Budget,  # noqa: ARG001 - part of every prepare step's contract; the images are in its space already
+    budget: Budget,
     streams: Streams,
     *,
     chunk: Count | None = None,
     fit_split: Literal["train", "test"] = "train",
-    fit_samples: Count | None = None,  # noqa: ARG001 - read by what brings the fitting set
+    fit_samples: Count | None = None,  # read by what brings the fitting set
 ) -> Prepared:
     """Average the fitting images, class by class.
 

@@ -29,7 +29,7 @@ def bim(
     images: Images,
     labels: Labels,
     budget: Budget,
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    streams: Streams,
     *,
     steps: Count = 10,
     variant: Literal["corrected", "published"] = "corrected",

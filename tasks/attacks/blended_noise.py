@@ -25,7 +25,7 @@ def blended_noise(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    budget: Budget,  # noqa: ARG001 - part of every attack's contract; the space comes with the model
+    budget: Budget,
     streams: Streams,
     *,
     blends: Count = 50,

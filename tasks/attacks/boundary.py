@@ -1,6 +1,6 @@
 """The Boundary Attack: a random walk along the decision boundary, towards the image, on decisions alone."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -9,8 +9,9 @@ from torch import Tensor
 from tasks.attacks._boundary_noise import directions, smoother, start
 from tasks.config import Budget
 from tasks.counted import CountedModel
-from tasks.metrics import Box, rowwise
+from tasks.metrics import Box, rounding, rowwise
 from tasks.parameters import Count, Positive
+from tasks.per_sample import PerSample
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Rows, Steps
@@ -45,7 +46,7 @@ _RULES = {
 _HAIR = 1e-4
 """How much further out, relatively, a final point is put, so that rounding in another batch shape cannot undo it.
 
-To that come 16 units in the last place of the image itself, which are more where the image is close to the boundary.
+To that comes the rounding of the image itself, which is more where the image is close to the boundary.
 """
 
 
@@ -62,7 +63,7 @@ def boundary(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    budget: Budget,  # noqa: ARG001 - part of every attack's contract; box and space come with the model
+    budget: Budget,
     streams: Streams,
     *,
     steps: Count = 25000,
@@ -108,12 +109,13 @@ def boundary(
                     _adapt(view, walk, around, rule, adaptation)
             taken[walk.rows] = block.stop
             ends[walk.rows] = walk.points
-            walk = walk.only(torch.nonzero(walk.source_step >= convergence)[:, 0])
+            going = torch.nonzero(walk.source_step >= convergence)[:, 0]
+            walk = walk if len(going) == len(walk.rows) else walk.at(going)
         return _a_hair_out(model, images, labels, ends), taken
 
 
 @dataclass
-class _Walk:
+class _Walk(PerSample):
     """The samples still walking: one row each. Step lengths are relative to the distance."""
 
     rows: Rows
@@ -128,12 +130,6 @@ class _Walk:
     spherical_checks: Tensor
     source_hits: Tensor
     source_checks: Tensor
-
-    def only(self, going: Rows) -> "_Walk":
-        """The walk of some of these samples."""
-        if len(going) == len(self.rows):
-            return self
-        return _Walk(*(getattr(self, field.name)[going] for field in fields(self)))
 
 
 def _begin(
@@ -222,8 +218,8 @@ def _a_hair_out(model: CountedModel, images: Images, labels: Labels, ends: Image
     if len(rows) == 0:
         return ends
     clean, delta = images[rows], ends[rows] - images[rows]
-    rounding = 16 * torch.finfo(clean.dtype).eps * _norm(clean) / _norm(delta)
-    further = (clean + delta * rowwise(1 + _HAIR + rounding, delta)).clamp(*model.box)
+    hair = 1 + _HAIR + rounding(_norm(clean)) / _norm(delta)
+    further = (clean + delta * rowwise(hair, delta)).clamp(*model.box)
     fools = model.at(rows)(further).argmax(1) != labels[rows]
     ends[rows] = torch.where(rowwise(fools, ends), further, ends[rows])
     return ends

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from tasks.config import Budget
 from tasks.counted import CountedModel
-from tasks.metrics import Box, best_other, rowwise
+from tasks.metrics import Box, best_other, clip, gap_gradient, rowwise
 from tasks.parameters import Count, NonNegative, Positive
+from tasks.per_sample import PerSample
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Rows, Scores, Steps
@@ -44,7 +45,7 @@ def cw(
     images: Images,
     labels: Labels,
     budget: Budget,
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    streams: Streams,
     *,
     search_steps: Count = 9,
     steps: Count = 1000,
@@ -104,7 +105,7 @@ def cw(
     return found, made
 
 
-class _State:
+class _State(PerSample):
     """Where a batch of samples stands: one row each."""
 
     def __init__(self, images: Images, labels: Labels, position: Tensor, c: float) -> None:
@@ -119,12 +120,6 @@ class _State:
         self.ended, self.done, self.succeeded = (every(0, torch.bool) for _ in range(3))
         self.position, self.mean, self.square = position, torch.zeros_like(images), torch.zeros_like(images)
         self.lowest_loss, self.last_loss = every(torch.inf), every(torch.inf)
-
-    def at(self, rows: Rows) -> "_State":
-        """The state of some samples."""
-        view = object.__new__(_State)
-        view.__dict__ = {name: values[rows] for name, values in self.__dict__.items()}
-        return view
 
     def normalise(self, gradient: Tensor, confidence: float, box: Box | None) -> None:
         """Make the margin a distance, by its gradient at the images; skip powers of 10 that are too small for it."""
@@ -211,8 +206,7 @@ class _Path:
         torch.div(state.mean, direction, out=direction)
         state.position.addcmul_(direction, -self.rate * rowwise(size, direction))
         if self.box is not None and not self.tanh:
-            low, high = self.box
-            torch.minimum(torch.maximum(state.position, low, out=state.position), high, out=state.position)
+            clip(state.position, self.box, out=state.position)
 
 
 def _visit(model: CountedModel, state: _State, points: Images, confidence: float) -> Tensor:
@@ -234,7 +228,7 @@ def _visit(model: CountedModel, state: _State, points: Images, confidence: float
 
 
 def _margin_gradient(model: CountedModel, scores: Scores, labels: Labels) -> Tensor:
-    """The gradient of `model.margins` by the scores, (batch, classes): one class 1, one -1."""
-    classes, sign = (labels, 1.0) if model.targets is None else (model.targets, -1.0)
-    gradient = torch.zeros_like(scores).scatter_(1, best_other(scores, classes)[:, None], -sign)
-    return gradient.scatter_(1, classes[:, None], sign)
+    """The gradient of `model.margins` by the scores, (batch, classes)."""
+    if model.targets is None:
+        return gap_gradient(scores, labels, best_other(scores, labels))
+    return gap_gradient(scores, best_other(scores, model.targets), model.targets)

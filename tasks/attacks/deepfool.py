@@ -31,7 +31,7 @@ def deepfool(
     images: Images,
     labels: Labels,
     budget: Budget,
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    streams: Streams,
     *,
     steps: Count = 50,
     overshoot: NonNegative = 0.02,

@@ -5,22 +5,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tasks.attacks._class_boundary import false_position, nearest, straight
 from tasks.attacks._fab_projection import step_to_hyperplane
-from tasks.attacks.pgd import length_of
-from tasks.config import Budget
+from tasks.attacks.pgd import random_direction
+from tasks.config import Budget, Norm
 from tasks.counted import CountedModel
-from tasks.metrics import Box, best_other, rowwise
+from tasks.metrics import Box, all_others, best_other, best_others, clip, length_of, rowwise, slack
 from tasks.parameters import Count, Positive, Share
+from tasks.per_sample import PerSample
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Rows, Scores, Steps
+from tasks.types import Images, Labels, Scores, Steps
 
 _FINAL_STEPS = 3
 """Evaluations of the final search of each run."""
-_BESIDE = 1 + 1e-4
-"""How close to the boundary it may end: on it, rounding would decide what the model says."""
 _RIVALS = 2
 """Classes that get a gradient after a run's first step: those whose boundary is nearest by the slopes last seen."""
+_FOUND = ("points", "distance", "margin", "steps")
+"""What a run changes of what it is given."""
 _FAR = {"linf": 0.3, "l2": 1.0}
 """What random starts take for eps where there is none, as in the paper's code."""
 
@@ -69,8 +71,7 @@ def fab(
     plan = _Plan(budget.norm, model.box if budget.box else None, steps, alpha_max, eta, beta)
     aims: list[Labels | None] = [None]
     if target_classes is not None and model.targets is None:
-        others = scores.scatter(1, labels[:, None], -torch.inf)
-        aims = list(others.topk(min(target_classes, model.num_classes - 1), dim=1).indices.T)
+        aims = list(best_others(scores, labels, target_classes).T)
     for number in range(len(aims) * restarts):
         near_enough = budget.eps if number > 0 and budget.eps is not None else 0.0
         rows = torch.nonzero(best.distance > near_enough)[:, 0]
@@ -81,7 +82,7 @@ def fab(
         if number % restarts > 0:
             start = _random_point(part, budget, streams.at(rows), number, plan)
         _run(model.at(rows), part, start, None if aim is None else aim[rows], plan)
-        best.put(rows, part)
+        best.put(rows, part, *_FOUND)
     found = rowwise(best.distance.isfinite(), images)
     return torch.where(found, best.points, torch.nan), best.steps
 
@@ -90,7 +91,7 @@ def fab(
 class _Plan:
     """What every run of one attack has in common. `box` is None where there is none."""
 
-    norm: str
+    norm: Norm
     box: Box | None
     steps: int
     alpha_max: float
@@ -99,35 +100,22 @@ class _Plan:
 
     def clip(self, points: Images) -> Images:
         """The points, in the box."""
-        return points if self.box is None else torch.minimum(torch.maximum(points, self.box[0]), self.box[1])
+        return points if self.box is None else clip(points, self.box)
 
 
-class _Best:
+class _Best(PerSample):
     """Per sample: the nearest fooling point evaluated, its distance and its margin, and the image's own margin.
 
     As long as there is none, the point is the image and the distance infinite.
     """
 
-    def __init__(self, model: CountedModel, images: Images, labels: Labels, scores: Scores, norm: str) -> None:
+    def __init__(self, model: CountedModel, images: Images, labels: Labels, scores: Scores, norm: Norm) -> None:
         self.images, self.labels, self.norm = images, labels, norm
         self.clean_margin, reached = model.standing(scores, labels)
         self.margin = self.clean_margin.clone()
         self.distance = torch.full_like(self.margin, torch.inf).masked_fill_(reached, 0.0)
         self.points = images.clone()
         self.steps = torch.zeros_like(labels)
-
-    def at(self, rows: Rows) -> "_Best":
-        """A copy of some rows."""
-        part = object.__new__(_Best)
-        part.__dict__ = {
-            name: value[rows] if isinstance(value, Tensor) else value for name, value in vars(self).items()
-        }
-        return part
-
-    def put(self, rows: Rows, part: "_Best") -> None:
-        """Write the copy back."""
-        for name in ("points", "distance", "margin", "steps"):
-            getattr(self, name)[rows] = getattr(part, name)
 
     def offer(self, model: CountedModel, points: Images) -> tuple[Tensor, Tensor]:
         """Evaluate points and take those that fool from nearer. Their margins, and which fool."""
@@ -162,7 +150,7 @@ def _run(model: CountedModel, best: _Best, points: Images, aim: Labels | None, p
 
 
 def _boundary(
-    model: CountedModel, points: Images, labels: Labels, aim: Labels | None, slopes: Tensor | None, norm: str
+    model: CountedModel, points: Images, labels: Labels, aim: Labels | None, slopes: Tensor | None, norm: Norm
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The nearest linearised boundary: what a step's product with the normal is to be, (n,), and the normal.
 
@@ -173,32 +161,19 @@ def _boundary(
         scores = model(points)
     seen = scores.detach()
     ahead, behind = _sides(model, seen, labels, aim)
-    rounding = (32 * torch.finfo(seen.dtype).eps) * seen.abs().amax(1)
-    due = rounding[:, None] - (seen.gather(1, ahead) - seen.gather(1, behind))
-    ways, looks = (due.abs(), due.shape[1]) if slopes is None else (due.abs() / slopes, min(_RIVALS, due.shape[1]))
-    slopes = torch.ones_like(due) if slopes is None else slopes.clone()
-    offset, normal = torch.zeros_like(rounding), torch.zeros_like(points)
-    nearest = torch.full_like(rounding, torch.inf)
-    for place, column in enumerate(ways.topk(looks, dim=1, largest=False).indices.T[:, :, None].unbind()):
-        wanted = torch.zeros_like(seen).scatter_(1, ahead.gather(1, column), 1.0).scatter_(1, behind, -1.0)
-        (gradient,) = torch.autograd.grad(scores, points, wanted, retain_graph=place < looks - 1)
-        slope, gap = _dual_size(gradient, norm), due.gather(1, column)[:, 0]
-        slopes.scatter_(1, column, slope[:, None])
-        away = gap.abs() / slope
-        nearer = away < nearest
-        nearest, offset = torch.where(nearer, away, nearest), torch.where(nearer, gap, offset)
-        normal.lerp_(gradient, rowwise(nearer.to(normal.dtype), normal))
-    return offset, normal, slopes
+    due = 2 * slack(seen)[:, None] - (seen.gather(1, ahead) - seen.gather(1, behind[:, None]))
+    slopes, looks = (torch.ones_like(due), due.shape[1]) if slopes is None else (slopes, min(_RIVALS, due.shape[1]))
+    columns = straight(due, slopes).topk(looks, dim=1, largest=False).indices
+    gaps = due.gather(1, columns)
+    found = nearest(points, scores, ahead.gather(1, columns), behind, gaps, lambda normal: _dual_size(normal, norm))
+    return found.gaps, found.gradients, slopes.scatter(1, columns, found.all_slopes)
 
 
 def _sides(model: CountedModel, scores: Scores, labels: Labels, aim: Labels | None) -> tuple[Labels, Labels]:
-    """The classes to rise, (n, k), one of which is enough, and the one to fall, (n, 1)."""
+    """The classes to rise, (n, k), one of which is enough, and the one to fall, (n,)."""
     if model.targets is not None:
-        return model.targets[:, None], best_other(scores, model.targets)[:, None]
-    if aim is not None:
-        return aim[:, None], labels[:, None]
-    others = torch.arange(scores.shape[1] - 1, device=scores.device).expand(len(scores), -1)
-    return others + (others >= labels[:, None]), labels[:, None]
+        return model.targets[:, None], best_other(scores, model.targets)
+    return all_others(labels, scores.shape[1]) if aim is None else aim[:, None], labels
 
 
 def _search(model: CountedModel, best: _Best, plan: _Plan) -> None:
@@ -206,38 +181,31 @@ def _search(model: CountedModel, best: _Best, plan: _Plan) -> None:
     rows = torch.nonzero(best.distance.isfinite())[:, 0]
     if len(rows) == 0:
         return
-    part, model = best.at(rows), model.at(rows)
-    ends, near, far = part.points.clone(), torch.zeros_like(part.margin), torch.ones_like(part.margin)
-    near_margin, far_margin, tiny = part.clean_margin, part.margin, torch.finfo(part.margin.dtype).tiny
-    for _ in range(_FINAL_STEPS):
-        root = near + (far - near) * near_margin / (near_margin - far_margin).clamp(min=tiny)
-        share = torch.maximum(root + 0.1 * (far - root), root * _BESIDE).minimum(far)
-        points = plan.clip(part.images.lerp(ends, rowwise(share, ends)))
-        margin, fools = part.offer(model, points)
-        far, far_margin = torch.where(fools, share, far), torch.where(fools, margin, far_margin)
-        near, near_margin = torch.where(fools, near, share), torch.where(fools, near_margin, margin)
-    best.put(rows, part)
+    part, view = best.at(rows), model.at(rows)
+    ends = part.points.clone()
+
+    def look(share: Tensor) -> tuple[Tensor, Tensor]:
+        return part.offer(view, plan.clip(part.images.lerp(ends, rowwise(share, ends))))
+
+    false_position(look, part.clean_margin, part.margin, _FINAL_STEPS)
+    best.put(rows, part, *_FOUND)
 
 
 def _random_point(best: _Best, budget: Budget, streams: Streams, number: int, plan: _Plan) -> Images:
     """A point in a random direction from each image, at half the distance found or half of eps."""
-    images, shape = best.images, tuple(best.images.shape[1:])
-    if plan.norm == "linf":
-        drawn = streams.uniform("start", number, shape, images.dtype).mul_(2).sub_(1)
-    else:
-        drawn = streams.normal("start", number, shape, images.dtype)
+    drawn = random_direction(best.images, plan.norm, streams, number)
     distance = best.distance.clamp(max=_FAR[plan.norm] if budget.eps is None else budget.eps)
     size = _size(drawn, plan.norm).clamp_(min=torch.finfo(drawn.dtype).tiny)
-    return plan.clip(torch.addcmul(images, drawn, rowwise(distance / (2 * size), drawn)))
+    return plan.clip(torch.addcmul(best.images, drawn, rowwise(distance / (2 * size), drawn)))
 
 
-def _size(delta: Tensor, norm: str) -> Tensor:
+def _size(delta: Tensor, norm: Norm) -> Tensor:
     """The linf or l2 norm, (n,)."""
     flat = delta.flatten(1)
     return flat.abs().amax(1) if norm == "linf" else torch.linalg.vector_norm(flat, dim=1)
 
 
-def _dual_size(gradient: Tensor, norm: str) -> Tensor:
+def _dual_size(gradient: Tensor, norm: Norm) -> Tensor:
     """The l1 norm for linf, the l2 norm for l2, (n,), never 0."""
     if norm == "l2":
         return length_of(gradient)

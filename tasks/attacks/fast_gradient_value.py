@@ -1,12 +1,10 @@
 """The fast gradient value method: one step along the gradient itself, not along its sign."""
 
 import torch
-from torch import Tensor
 
-from tasks.attacks.pgd import length_of
 from tasks.config import Budget
 from tasks.counted import CountedModel
-from tasks.metrics import radius, rowwise
+from tasks.metrics import clip, length_of, radius, rowwise
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Steps
@@ -26,7 +24,7 @@ def fast_gradient_value(
     images: Images,
     labels: Labels,
     budget: Budget,
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    streams: Streams,
 ) -> tuple[Images, Steps]:
     """FGV, https://arxiv.org/abs/1605.01775: x + s gradient of the head's loss, s such that the step is eps long.
 
@@ -36,12 +34,5 @@ def fast_gradient_value(
     not evaluated.
     """
     gradient, _ = model.ascent(images, labels)
-    moved = torch.addcmul(images, gradient, rowwise(radius(budget) / _length(gradient, budget), gradient))
-    low, high = model.box
-    return torch.minimum(torch.maximum(moved, low, out=moved), high, out=moved), torch.ones_like(labels)
-
-
-def _length(gradient: Tensor, budget: Budget) -> Tensor:
-    if budget.norm == "l2":
-        return length_of(gradient)
-    return gradient.abs().flatten(1).amax(1).clamp_(min=torch.finfo(gradient.dtype).tiny)
+    moved = torch.addcmul(images, gradient, rowwise(radius(budget) / length_of(gradient, budget.norm), gradient))
+    return clip(moved, model.box, out=moved), torch.ones_like(labels)

@@ -28,8 +28,8 @@ def few_pixel(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    budget: Budget,  # noqa: ARG001 - part of every attack's contract; the space comes with the model
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    budget: Budget,
+    streams: Streams,
     *,
     pixels: Count = 1,
     gradient: Literal["log_odds", "head"] = "log_odds",

@@ -6,7 +6,7 @@ import torch
 
 from tasks.config import Budget
 from tasks.counted import CountedModel
-from tasks.metrics import radius
+from tasks.metrics import clip, radius
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Steps
@@ -26,7 +26,7 @@ def fgsm(
     images: Images,
     labels: Labels,
     budget: Budget,
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    streams: Streams,
     *,
     gradient: Literal["log_odds", "head", "score"] = "log_odds",
 ) -> tuple[Images, Steps]:
@@ -42,5 +42,4 @@ def fgsm(
     """
     upwards, _ = model.ascent(images, labels, gradient)
     moved = torch.add(images, upwards.sign(), alpha=radius(budget))
-    low, high = model.box
-    return torch.minimum(torch.maximum(moved, low, out=moved), high, out=moved), torch.ones_like(labels)
+    return clip(moved, model.box, out=moved), torch.ones_like(labels)

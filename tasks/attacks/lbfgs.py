@@ -3,11 +3,12 @@
 import torch
 from torch import Tensor
 
-from tasks.attacks.superdeepfool import drawn_back
+from tasks.attacks._class_boundary import drawn_back
 from tasks.config import Budget
 from tasks.counted import CountedModel
-from tasks.metrics import Box, rowwise
+from tasks.metrics import Box, clip, rowwise
 from tasks.parameters import Count, Positive
+from tasks.per_sample import PerSample
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Rows, Scores, Steps
@@ -35,8 +36,8 @@ def lbfgs(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    budget: Budget,  # noqa: ARG001 - part of every attack's contract; box and space come with the model
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    budget: Budget,
+    streams: Streams,
     *,
     search_steps: Count = 10,
     steps: Count = 50,
@@ -81,11 +82,11 @@ def lbfgs(
     return found, made
 
 
-class _State:
+class _State(PerSample):
     """Where a batch of samples stands: one row each.
 
     `position` is the last point that descended, with its objective, gradient and L-BFGS pairs; `trial` is evaluated
-    next. All that is per sample has the samples first, so that `at` can pick rows.
+    next.
     """
 
     def __init__(self, images: Images, labels: Labels, history: int, c: float) -> None:
@@ -103,12 +104,6 @@ class _State:
         self.size, self.margin, self.first_margin = (every(1, images.dtype) for _ in range(3))
         self.searches, self.updates, self.made, self.halvings = (every(0, torch.int64) for _ in range(4))
         self.ended, self.done, self.fools = (every(0, torch.bool) for _ in range(3))
-
-    def at(self, rows: Rows) -> "_State":
-        """The state of some samples."""
-        view = object.__new__(_State)
-        view.__dict__ = {name: values[rows] for name, values in self.__dict__.items()}
-        return view
 
     def visit(self, model: CountedModel, *, first: bool = False) -> None:
         """Evaluate the trial points: offer them, and go there where they descend, else halve the step."""
@@ -180,7 +175,7 @@ class _State:
         plain = gradient / (-2 * self.c[:, None]).to(gradient)
         direction = torch.where(ascends[:, None], plain, direction)
         trial = torch.addcmul(position, direction, self.size[:, None])
-        self.trial = torch.minimum(torch.maximum(trial, low), high).view_as(self.position)
+        self.trial = clip(trial, (low, high)).view_as(self.position)
 
     def _descent(self, gradient: Tensor) -> Tensor:
         """Minus the L-BFGS inverse Hessian times the gradient: the two loops, Nocedal 1980."""

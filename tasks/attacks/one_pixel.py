@@ -7,7 +7,9 @@ from torch import Tensor
 
 from tasks.config import Budget
 from tasks.counted import CountedModel
+from tasks.metrics import slack
 from tasks.parameters import Count, CountOrZero, Share
+from tasks.per_sample import PerSample
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, Rows, Scores, Steps
@@ -26,7 +28,7 @@ def one_pixel(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    budget: Budget,  # noqa: ARG001 - part of every attack's contract; the space comes with the model
+    budget: Budget,
     streams: Streams,
     *,
     pixels: Count = 1,
@@ -67,31 +69,34 @@ def one_pixel(
         rows = torch.nonzero(~model.fooled(scores, labels))[:, 0]
         fitness = _fitness(model, scores, labels)
         # Better is what is so by more than rounding, which depends on who else is in the batch.
-        slack = 16 * torch.finfo(scores.dtype).eps * scores.abs().amax(1).double()
+        rounding = slack(scores).double()
         together, at_once = (max(1, values // images.shape[1:].numel()) for values in _sizes(images))
         # Samples have nothing to do with each other: some go through all their generations, then some more.
         for some in torch.split(rows, max(1, together // population)) if len(rows) > 0 else ():
             members = _members(streams.at(some), images, population, pixels)
-            search = _Search(model.at(some), some, images[some], labels[some], fitness[some], slack[some], members)
+            search = _Search(model.at(some), some, images[some], labels[some], fitness[some], rounding[some], members)
             search.advance(members, at_once)
             for generation in range(1, generations + 1):
-                search.release(done(search), found)
+                search = search.without(done(search), found)
                 if len(search.rows) == 0:
                     break
                 steps[search.rows] = generation
                 drawn = search.draw(streams, range(generation, generations + 1))
                 search.advance(_children(search.members, drawn), at_once)
-            search.release(torch.ones_like(search.fools), found)
+            search.without(torch.ones_like(search.fools), found)
     return found, steps
 
 
-class _Search:
+class _Search(PerSample):
     """Samples among their generations, one row each.
 
     `members` are (n, population, pixels, 2 + channels): places, as shares of height and width, and colours; `fitness`
     is theirs, (n, population), lower is better. `best`, (n, pixels, 2 + channels), is the best candidate evaluated; it
-    is NaN where that is the image itself.
+    is NaN where that is the image itself. `drawn`, (n, generations, ...), are the numbers of the next generations.
     """
+
+    canvas: tuple[Images, CountedModel] | None = None
+    """The images, each as often as it has candidates in a pass, and the model for these."""
 
     def __init__(
         self,
@@ -113,17 +118,17 @@ class _Search:
         self.best = torch.full_like(members[:, 0], torch.nan)
         self.best_fitness = fitness
         self.fools = torch.zeros_like(rows, dtype=torch.bool)
-        self._canvas, self._painter = images[:0], model
-        self._drawn = members.new_empty(0, len(rows))
+        self.drawn = members.new_empty(len(rows), 0)
 
     def draw(self, streams: Streams, ahead: range) -> Tensor:
         """The numbers of the next generation, (n, population, 3 + genes): those of several are drawn at once."""
-        if len(self._drawn) == 0:
+        if self.drawn.shape[1] == 0:
             shape = (self.members.shape[1], 3 + self.members[0, 0].numel())
             size = len(self.rows) * shape[0] * shape[1]
             block = ahead[: min(8, max(1, (1 << 22 if self.rows.is_cuda else 1 << 16) // size))]
-            self._drawn = streams.at(self.rows).uniform("children", block, shape, self.members.dtype)
-        drawn, self._drawn = self._drawn[0], self._drawn[1:]
+            drawn = streams.at(self.rows).uniform("children", block, shape, self.members.dtype)
+            self.drawn = drawn.transpose(0, 1)
+        drawn, self.drawn = self.drawn[:, 0], self.drawn[:, 1:]
         return drawn
 
     def advance(self, candidates: Tensor, at_once: int) -> None:
@@ -150,32 +155,30 @@ class _Search:
     def _scores(self, places: Tensor, colours: Tensor) -> Scores:
         """The scores with some candidates painted, (n, candidates, classes)."""
         count = places.shape[1]
-        if len(self._canvas) != len(self.rows) * count:
-            self._canvas = self.images.repeat_interleave(count, 0)
+        if self.canvas is None or len(self.canvas[0]) != len(self.rows) * count:
             own = torch.arange(len(self.rows), device=self.rows.device).repeat_interleave(count)
-            self._painter = self.model.at(own)
-        flat, places = self._canvas.flatten(2), places.flatten(0, 1)
+            self.canvas = self.images.repeat_interleave(count, 0), self.model.at(own)
+        canvas, painter = self.canvas
+        flat, places = canvas.flatten(2), places.flatten(0, 1)
         before = flat.gather(2, places)
         _paint(flat, places, colours.flatten(0, 1))
-        scores = self._painter(self._canvas)
+        scores = painter(canvas)
         flat.scatter_(2, places, before)  # the canvas is clean again
         return scores.view(len(self.rows), count, -1)
 
-    def release(self, gone: Tensor, found: Images) -> None:
-        """Let samples go, (n,), and write what was found for them."""
+    def without(self, gone: Tensor, found: Images) -> "_Search":
+        """The search of the others, when samples go, (n,), and what was found for them has been written."""
         if not bool(gone.any()):
-            return
+            return self
         ready = gone & ~self.best[:, 0, 0].isnan()
         painted = self.images[ready]
         places, colours = _decoded(self.best[ready][:, None], self.model, self.images)
         _paint(painted.flatten(2), places[:, 0], colours[:, 0])
         found[self.rows[ready]] = painted
         going = torch.nonzero(~gone)[:, 0]
-        self.model, self.rows, self.images = self.model.at(going), self.rows[going], self.images[going]
-        self.labels, self.slack, self.members = self.labels[going], self.slack[going], self.members[going]
-        self.fitness, self.best, self.best_fitness = self.fitness[going], self.best[going], self.best_fitness[going]
-        self.fools, self._drawn = self.fools[going], self._drawn[:, going]
-        self._canvas = self._canvas[:0]
+        others = self.at(going)
+        others.model, others.canvas = self.model.at(going), None
+        return others
 
 
 def _sizes(images: Images) -> tuple[int, int]:

@@ -6,10 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tasks.config import Budget
+from tasks.config import Budget, Norm
 from tasks.counted import CountedModel, Gradient
-from tasks.metrics import Box, radius, rowwise
+from tasks.metrics import Box, clip, length_of, radius, rowwise
 from tasks.parameters import Count, Positive
+from tasks.per_sample import PerSample
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Rows, Scores, Steps
@@ -95,11 +96,11 @@ class Ball:
         delta = torch.sub(points, clean, out=self._work[: len(points)])
         norm = torch.linalg.vector_norm(delta.flatten(1), dim=1)
         torch.addcmul(clean, delta, rowwise((self.eps / norm).clamp_(max=1.0), delta), out=points)
-        return torch.minimum(torch.maximum(points, self.box[0], out=points), self.box[1], out=points)
+        return clip(points, self.box, out=points)
 
 
 @dataclass
-class Climb:
+class Climb(PerSample):
     """Per sample: the best point evaluated, where that stands, and the updates made.
 
     `standing` orders points: negative where the aim is reached (-inf where nothing better is asked for), else the
@@ -120,9 +121,27 @@ class Climb:
 
     def merge(self, rows: Rows, part: "Climb") -> None:
         """Offer the result of a further climb of some samples, and add its steps."""
-        whole = Climb(self.images[rows], self.standing[rows], self.steps[rows] + part.steps)
+        whole = self.at(rows)
+        whole.steps += part.steps
         whole.offer(part.images, part.standing)
-        self.images[rows], self.standing[rows], self.steps[rows] = whole.images, whole.standing, whole.steps
+        self.put(rows, whole)
+
+
+@dataclass
+class Walk(PerSample):
+    """The samples that still walk: which of the batch they are, where they stand, and the gradient there."""
+
+    rows: Rows
+    labels: Labels
+    points: Images
+    gradient: Tensor
+
+    @classmethod
+    def begin(cls, start: Images, labels: Labels) -> "Walk":
+        """That of a whole batch; the tensors are its own."""
+        return cls(
+            torch.arange(len(labels), device=labels.device), labels.clone(), start.clone(), torch.empty_like(start)
+        )
 
 
 def climb(
@@ -140,29 +159,29 @@ def climb(
 
     With stop: success a sample's first point that reaches the aim is its result, and the sample leaves the batch.
     """
-    whole, rows, count = model, torch.arange(len(labels), device=labels.device), len(labels)
-    points, labels = start.clone(), labels.clone()
-    best = Climb(start.clone(), torch.full_like(start[:, 0, 0, 0], torch.inf), torch.zeros_like(labels))
+    whole, walk = model, Walk.begin(start, labels)
+    order, best = walk.rows, unclimbed(start)  # rows are swapped in place, so this keeps those of samples that leave
     for step in range(steps + 1):
-        gradient, scores = _look(model, points, labels, of if step < steps else None)
-        best.offer(points, _standing(model, scores, labels, stop))
+        walk.gradient, scores = _look(model, walk.points, walk.labels, of if step < steps else None)
+        best.offer(walk.points, _standing(model, scores, walk.labels, stop))
         if step == steps:
             break
-        going = best.standing[:count] >= 0
+        going = best.standing[: len(walk.rows)] >= 0
         if stop == "success" and step % model.sync_every == 0:
-            gradient = gradient.contiguous()
-            count = to_front(
-                going, [rows, labels, points, gradient, *ball.held, best.images, best.standing, best.steps]
-            )
-            if count == 0:
+            gone = walk.release(going, [*ball.held, best.images, best.standing, best.steps])
+            if len(walk.rows) == 0:
                 break
-            if count < len(labels):
-                model, labels, going = whole.at(rows[:count]), labels[:count], going[:count].fill_(value=True)
-                points, gradient = points[:count], gradient[:count]
-        best.steps[:count] += going if stop == "success" else 1
-        ball.step(points, gradient, length)
-    order = rows.argsort()
-    return Climb(best.images[order], best.standing[order], best.steps[order])
+            if len(gone.rows) > 0:
+                model, going = whole.at(walk.rows), torch.ones_like(walk.rows, dtype=torch.bool)
+        best.steps[: len(walk.rows)] += going if stop == "success" else 1
+        ball.step(walk.points, walk.gradient, length)
+    return best.at(order.argsort())
+
+
+def unclimbed(images: Images) -> Climb:
+    """What every climb begins with: the images, which anything evaluated is better than, and no steps."""
+    standing = torch.full_like(images[:, 0, 0, 0], torch.inf)
+    return Climb(images.clone(), standing, torch.zeros_like(standing, dtype=torch.int64))
 
 
 def _standing(model: CountedModel, scores: Scores, labels: Labels, stop: Stop) -> Tensor:
@@ -172,40 +191,27 @@ def _standing(model: CountedModel, scores: Scores, labels: Labels, stop: Stop) -
     return torch.where(reached, margin, margin.clamp(min=0))
 
 
-def to_front(going: Tensor, tensors: list[Tensor]) -> int:
-    """Swap the samples that go on to the front of every tensor, and say how many they are.
-
-    It moves as few rows as possible: the tensors are as large as the images, and most samples go on.
-    """
-    stay, leave = torch.nonzero(going)[:, 0], torch.nonzero(~going)[:, 0]
-    count = len(stay)
-    holes, fillers = leave[leave < count], stay[stay >= count]
-    if len(holes) > 0:
-        to, of = torch.cat([holes, fillers]), torch.cat([fillers, holes])
-        for tensor in tensors:
-            tensor.index_copy_(0, to, tensor.index_select(0, of))
-    return count
-
-
 def _look(model: CountedModel, points: Images, labels: Labels, of: Gradient | None) -> tuple[Tensor, Scores]:
     """The gradient (without any asked for, which is where no step is ahead, just the points) and the scores."""
     if of:
-        return model.ascent(points, labels, of)
+        gradient, scores = model.ascent(points, labels, of)
+        return gradient.contiguous(), scores
     with torch.no_grad():
         return points, model(points)
 
 
 def random_point(clean: Images, budget: Budget, streams: Streams, restart: int) -> Images:
     """A point drawn uniformly from the ball around each image."""
-    eps, shape = radius(budget), tuple(clean.shape[1:])
+    eps, direction = radius(budget), random_direction(clean, budget.norm, streams, restart)
     if budget.norm == "linf":
-        return streams.uniform("start", restart, shape, clean.dtype).mul_(2).sub_(1).mul_(eps).add_(clean)
-    direction = streams.normal("start", restart, shape, clean.dtype)
+        return direction.mul_(eps).add_(clean)
     share = streams.uniform("start radius", restart, (), clean.dtype) ** (1 / clean[0].numel())
     return direction.mul_(rowwise(eps * share / length_of(direction), clean)).add_(clean)
 
 
-def length_of(delta: Tensor) -> Tensor:
-    """The Euclidean norm, (batch,), never 0. Summed in float64: squares of small gradients are 0 in float32."""
-    norm: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1, dtype=torch.float64)
-    return norm.clamp_(min=torch.finfo(delta.dtype).tiny).to(delta.dtype)
+def random_direction(like: Images, norm: Norm, streams: Streams, restart: int) -> Tensor:
+    """A direction for each image: uniform numbers in [-1, 1) for linf, normal ones for l2. Of no certain length."""
+    shape = tuple(like.shape[1:])
+    if norm == "linf":
+        return streams.uniform("start", restart, shape, like.dtype).mul_(2).sub_(1)
+    return streams.normal("start", restart, shape, like.dtype)

@@ -3,12 +3,10 @@
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from tasks.attacks.pgd import length_of
 from tasks.config import Budget
 from tasks.counted import CountedModel
-from tasks.metrics import radius, rowwise
+from tasks.metrics import length_of, radius, rowwise
 from tasks.parameters import Count
 from tasks.registry import component
 from tasks.streams import Streams
@@ -69,5 +67,4 @@ def _noisy(images: Images, rows: Rows, budget: Budget, streams: Streams, kind: s
     else:
         noise = drawn.uniform("noise", draw, shape, clean.dtype).mul_(2).sub_(1)
         noise = noise if kind == "uniform" else torch.where(noise < 0, -1.0, 1.0).to(clean.dtype)
-    length: Tensor = length_of(noise) if budget.norm == "l2" else noise.abs().flatten(1).amax(1)
-    return clean.addcmul(noise, rowwise(radius(budget) / length, noise))
+    return clean.addcmul(noise, rowwise(radius(budget) / length_of(noise, budget.norm), noise))

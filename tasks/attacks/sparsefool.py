@@ -1,5 +1,6 @@
 """SparseFool: reach a boundary that DeepFool found by as few pixel values as possible, each as far as it may go."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -8,8 +9,9 @@ from torch import Tensor
 from tasks.attacks._deepfool_walk import Rules, differs, walk
 from tasks.config import Budget
 from tasks.counted import CountedModel
-from tasks.metrics import Box, rowwise
+from tasks.metrics import Box, clip, rowwise
 from tasks.parameters import Count, NonNegative, Positive
+from tasks.per_sample import PerSample
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Rows, Steps
@@ -38,8 +40,8 @@ def sparsefool(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    budget: Budget,  # noqa: ARG001 - part of every attack's contract; box and space come with the model
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    budget: Budget,
+    streams: Streams,
     *,
     steps: Count = 50,
     sparsity: Positive = 3.0,
@@ -67,32 +69,41 @@ def sparsefool(
     looks = model.num_classes
     rules = Rules("l2", None, overshoot, _LEAST, looks, looks, True) if published else Rules("l2", None, overshoot)
     found, made, fooled = images.clone(), torch.zeros_like(labels), labels < 0
-    rows, view, clean, points = torch.arange(len(labels), device=labels.device), model, images, images
-    low, high = _limits(model, images, delta)
+    rows, low, high = torch.arange(len(labels), device=labels.device), *_limits(model, images, delta)
+    left, view = _Left(rows, labels, images, images, low, high), model
     for step in range(steps):
-        known = labels[rows]
-        end = walk(view, points, known, rules, _WALK_STEPS)
+        points, limits = left.points, (left.low, left.high)
+        end = walk(view, points, left.labels, rules, _WALK_STEPS)
         r = (end.points - points) / (1 + overshoot)
-        normal = _ascent(view, points + r, known) if published else end.gradients
-        moved = _crossed(points, sparsity * r, normal, (low, high), by_room=not published)
-        tested = torch.minimum(torch.maximum(torch.lerp(clean, moved, 1 + epsilon), low), high)
+        normal = _ascent(view, points + r, left.labels) if published else end.gradients
+        left.points = _crossed(points, sparsity * r, normal, limits, by_room=not published)
+        tested = clip(torch.lerp(left.clean, left.points, 1 + epsilon), limits)
         with torch.no_grad():
             scores = view(tested)
-        fools = differs(view, scores, known) if published else view.fooled(scores, known)
+        fools = differs(view, scores, left.labels) if published else view.fooled(scores, left.labels)
         there = end.fools & (end.steps == 0)  # x_i itself fools, as misclassified images do
-        found[rows] = torch.where(rowwise(there, points), points, tested)
-        fooled[rows], made[rows] = fools | there, torch.where(there, step, step + 1)
+        found[left.rows] = torch.where(rowwise(there, points), points, tested)
+        fooled[left.rows], made[left.rows] = fools | there, torch.where(there, step, step + 1)
         going = torch.nonzero(~(fools | there))[:, 0]
         if len(going) == 0:
             break
-        rows, view, clean, points, low, high = (
-            *(rows[going], view.at(going), clean[going]),
-            *(moved[going], low[going], high[going]),
-        )
+        left, view = left.at(going), view.at(going)
     if not published:
         for _ in range(_THINNINGS):
             _thin(model, images, labels, found, torch.nonzero(fooled & (made > 0))[:, 0])
     return found, made
+
+
+@dataclass
+class _Left(PerSample):
+    """The samples that are not fooled yet, which of the batch they are, and how far each of their values may go."""
+
+    rows: Rows
+    labels: Labels
+    clean: Images
+    points: Images
+    low: Images
+    high: Images
 
 
 def _limits(model: CountedModel, images: Images, delta: float) -> Box:

@@ -11,8 +11,9 @@ from torch import Tensor
 from tasks.attacks._squares import Change, L2Squares, LinfSquares, Squares
 from tasks.config import Budget
 from tasks.counted import CountedModel
-from tasks.metrics import radius, rowwise
+from tasks.metrics import radius, rowwise, slack
 from tasks.parameters import Count, Share
+from tasks.per_sample import PerSample
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Rows, Scores, Steps
@@ -66,13 +67,13 @@ def square(
         scores = model(images)
         best = _Best(clean.clone(), *plan.looks(model, scores, labels))
         # A loss falls if it does so by more than rounding, which depends on who else is in the batch.
-        slack = 16 * torch.finfo(scores.dtype).eps * scores.abs().amax(1)
+        rounding = slack(scores)
         for restart in range(restarts):
             rows = torch.nonzero(~best.fools | (stop == "never"))[:, 0]
             if len(rows) == 0:
                 break
             points = squares.start(clean[rows], streams.at(rows), restart)
-            search = _Search(model.at(rows), images.shape, rows, points, clean[rows], labels[rows], slack[rows])
+            search = _Search(model.at(rows), images.shape, rows, points, clean[rows], labels[rows], rounding[rows])
             _run(search, streams, plan, restart, best)
     return best.points.view(images.shape), best.steps
 
@@ -130,7 +131,7 @@ class _Plan:
             step = stop
 
 
-class _Search:
+class _Search(PerSample):
     """The samples still searched, one row each: where they stand. Images are flat."""
 
     def __init__(
@@ -166,22 +167,13 @@ class _Search:
         for change in changes:
             self.points.scatter_(2, change.places, torch.where(rowwise(kept, change.new), change.new, change.old))
 
-    def release(self, best: _Best, steps: int) -> Tensor:
-        """Let the rows that fool go, after so many points; the rows that stay, in their new order.
-
-        The last rows move to where others left: to close up ranks instead would copy all images again and again.
-        """
-        gone = torch.nonzero(self.fools)[:, 0]
-        best.offer(self.rows[gone], self.points[gone], self.losses[gone], self.fools[gone], steps)
-        count = len(self.rows) - len(gone)
-        order = torch.arange(count, device=gone.device)
-        holes = gone[gone < count]
-        order[holes] = torch.nonzero(~self.fools[count:])[:, 0] + count
-        for images in (self.points, self.clean):
-            images[holes] = images[order[holes]]
-        self.points, self.clean = self.points[:count], self.clean[:count]
-        self.rows, self.labels, self.model = self.rows[order], self.labels[order], self.model.at(order)
-        self.slack, self.losses, self.fools = self.slack[order], self.losses[order], self.fools[order]
+    def leave(self, best: _Best, steps: int) -> Tensor:
+        """Let the rows that fool go, after so many points; the rows that stay, in their new order."""
+        order = torch.arange(len(self.rows), device=self.rows.device)
+        gone = self.release(~self.fools, [order])
+        best.offer(gone.rows, gone.points, gone.losses, gone.fools, steps)
+        order = order[: len(self.rows)]
+        self.model = self.model.at(order)
         return order
 
 
@@ -195,7 +187,7 @@ def _run(search: _Search, streams: Streams, plan: _Plan, restart: int, best: _Be
         ahead = squares.plan(drawn, side)
         for place, step in enumerate(block):
             if plan.leave and (step - 1) % search.model.sync_every == 0 and bool(search.fools.any()):
-                order = search.release(best, step)
+                order = search.leave(best, step)
                 if len(order) == 0:
                     break
                 ahead = tuple(part[:, order] for part in ahead)

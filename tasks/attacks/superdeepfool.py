@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from tasks.attacks._class_boundary import drawn_back, nearest
+from tasks.attacks._deepfool_walk import BEYOND
 from tasks.config import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import Box, best_other, rowwise
@@ -11,16 +13,10 @@ from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Rows, Scores, Steps
 
-_BEYOND = 1e-4
-"""Length added to every step of DeepFool, as in its code: a step that ends exactly on a boundary stalls."""
 _RIVALS = 2
 """Classes that get a gradient after the first step: those whose boundary was nearest by their last gradients."""
 _SETTLED = 0.99
 """A sample leaves when a projection has not brought its distance below this share of what it was."""
-_NARROWINGS = 5
-"""Evaluations spent on drawing an adversarial point back towards the boundary."""
-_BESIDE = 1 + 1e-4
-"""How close to the boundary it may end: on it, rounding would decide what the model says."""
 
 
 @component(
@@ -36,8 +32,8 @@ def superdeepfool(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    budget: Budget,  # noqa: ARG001 - part of every attack's contract; box and space come with the model
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    budget: Budget,
+    streams: Streams,
     *,
     steps: Count = 100,
     inner_steps: Count = 50,
@@ -75,7 +71,7 @@ def superdeepfool(
         worn = torch.where(fools, walk.projections[rows] >= steps, walk.walked[rows] >= inner_steps)
         going = torch.nonzero(~(flat | worn | settled | (fools & (walk.walked[rows] == 0))))[:, 0]
         rows, rivals = rows[going], min(_RIVALS, rivals)
-        length = (length[going] + _BEYOND).clamp(max=limit) * (1 + overshoot)
+        length = (length[going] + BEYOND).clamp(max=limit) * (1 + overshoot)
         walk.move(rows, normal[going], length, fools[going])
     rows = torch.nonzero(walk.distances.isfinite() & (walk.distances > 0))[:, 0]
     if len(rows) > 0:
@@ -144,38 +140,8 @@ def _nearest(scores: Scores, points: Images, up: Labels, down: Labels, fools: Te
 
     Where the model is flat the normal is zero and the length infinite.
     """
-    normal, length = torch.zeros_like(points), torch.full_like(scores[:, 0].detach(), torch.inf)
-    norms: list[Tensor] = []
-    for column in up.T.unbind():
-        gap = (scores.gather(1, column[:, None]) - scores.gather(1, down[:, None]))[:, 0]
-        (gradient,) = torch.autograd.grad(gap.sum(), points, retain_graph=True)
-        norm = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-        ahead = gap.detach().abs() / norm
-        nearer = (ahead < length) & (~fools if norms else True)
-        length = torch.where(nearer, ahead, length)
-        normal = torch.where(rowwise(nearer, points), gradient / rowwise(norm, gradient), normal)
-        norms.append(norm)
-    return normal, length, torch.stack(norms, dim=1)
-
-
-def drawn_back(
-    model: CountedModel, images: Images, labels: Labels, points: Images, margins: Tensor, first_margins: Tensor
-) -> Images:
-    """Adversarial points, closer to their images along the rays: false position on the margin, a little beyond it.
-
-    `margins` are those of the points, `first_margins` those of the images. Costs five forwards.
-    """
-    near, far = torch.zeros_like(margins), torch.ones_like(margins)
-    near_margin, far_margin, best = first_margins, margins, points
-    tiny = torch.finfo(margins.dtype).tiny
-    for _ in range(_NARROWINGS):
-        root = near + (far - near) * near_margin / (near_margin - far_margin).clamp(min=tiny)
-        share = torch.maximum(root + 0.1 * (far - root), root * _BESIDE).minimum(far)
-        shorter = torch.lerp(images, points, rowwise(share, images)).clamp(*model.box)
-        with torch.no_grad():
-            scores = model(shorter)
-        margin, fools = model.margins(scores, labels), model.fooled(scores, labels)
-        best = torch.where(rowwise(fools, best), shorter, best)
-        far, far_margin = torch.where(fools, share, far), torch.where(fools, margin, far_margin)
-        near, near_margin = torch.where(fools, near, share), torch.where(fools, near_margin, margin)
-    return best
+    seen = scores.detach()
+    gaps = seen.gather(1, up) - seen.gather(1, down[:, None])
+    gaps[:, 1:].masked_fill_(fools[:, None], torch.inf)
+    found = nearest(points, scores, up, down, gaps, lambda slope: torch.linalg.vector_norm(slope.flatten(1), dim=1))
+    return found.gradients / rowwise(found.slopes, points), found.ways, found.all_slopes

@@ -29,20 +29,20 @@ def universal(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    budget: Budget,  # noqa: ARG001 - the perturbation was fitted to it
-    streams: Streams,  # noqa: ARG001 - part of every attack's contract; nothing is random here
+    budget: Budget,
+    streams: Streams,
     state: Mapping[str, Tensor],
     *,
-    method: Literal["gradient", "deepfool"] = "gradient",  # noqa: ARG001 - this and the following: see `prepare`
-    passes: Count = 10,  # noqa: ARG001
-    delta: Share = 0.0,  # noqa: ARG001
-    batch: Count = 50,  # noqa: ARG001
-    alpha: Positive = 0.2,  # noqa: ARG001
-    steps: Count = 10,  # noqa: ARG001
-    overshoot: NonNegative = 0.02,  # noqa: ARG001
-    candidates: Count | None = 2,  # noqa: ARG001
-    fit_split: Literal["train", "test"] = "train",  # noqa: ARG001
-    fit_samples: Count | None = 1000,  # noqa: ARG001
+    method: Literal["gradient", "deepfool"] = "gradient",  # all of these are for `prepare`
+    passes: Count = 10,
+    delta: Share = 0.0,
+    batch: Count = 50,
+    alpha: Positive = 0.2,
+    steps: Count = 10,
+    overshoot: NonNegative = 0.02,
+    candidates: Count | None = 2,
+    fit_split: Literal["train", "test"] = "train",
+    fit_samples: Count | None = 1000,
 ) -> tuple[Images, Steps]:
     """Universal perturbation, https://arxiv.org/abs/1610.08401: x + v, clipped to the box if any; v is fitted before.
 
@@ -80,8 +80,8 @@ def prepare(
     steps: Count = 10,
     overshoot: NonNegative = 0.02,
     candidates: Count | None = 2,
-    fit_split: Literal["train", "test"] = "train",  # noqa: ARG001 - read by what brings the fitting set
-    fit_samples: Count | None = 1000,  # noqa: ARG001 - the same
+    fit_split: Literal["train", "test"] = "train",  # this and the next are read by what brings the fitting set
+    fit_samples: Count | None = 1000,
 ) -> Prepared:
     """Fit the perturbation to the images.
 

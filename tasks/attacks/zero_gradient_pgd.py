@@ -2,7 +2,7 @@
 
 import torch
 
-from tasks.attacks.pgd import Ball, random_point, to_front
+from tasks.attacks.pgd import Ball, Walk, random_point
 from tasks.config import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import radius
@@ -44,24 +44,20 @@ def zero_gradient_pgd(
     start: there is no random one by default, because its length would be part of the distance.
     """
     length = 2.5 * radius(budget) / steps if alpha is None else alpha
-    whole, rows, count = model, torch.arange(len(labels), device=labels.device), len(labels)
-    ball, labels = Ball(images, budget, model.box), labels.clone()
-    points = ball.clip(random_point(images, budget, streams, 0)) if random_start else images.clone()
+    whole, ball = model, Ball(images, budget, model.box)
+    walk = Walk.begin(ball.clip(random_point(images, budget, streams, 0)) if random_start else images, labels)
     found, made = torch.full_like(images, torch.nan), torch.zeros_like(labels)
     for step in range(steps + 1):
-        gradient, _ = model.ascent(points, labels, "head")
-        going = gradient.flatten(1).any(1)
+        gradient, _ = model.ascent(walk.points, walk.labels, "head")
+        walk.gradient, going = gradient.contiguous(), gradient.flatten(1).any(1)
         if step == steps or step % model.sync_every == 0:
             # One that has found a zero does not move until it is looked at, so it is still where it was found.
-            done = torch.nonzero(~going)[:, 0]
-            found[rows[done]] = points[done]
-            if step == steps or len(done) == count:
+            gone = walk.release(going, ball.held)
+            found[gone.rows] = gone.points
+            if step == steps or len(walk.rows) == 0:
                 break
-            gradient = gradient.contiguous()
-            count = to_front(going, [rows, labels, points, gradient, *ball.held])
-            if count < len(labels):
-                model, labels, going = whole.at(rows[:count]), labels[:count], going[:count].fill_(value=True)
-                points, gradient = points[:count], gradient[:count]
-        made[rows[:count]] += going
-        ball.step(points, gradient, length)
+            if len(gone.rows) > 0:
+                model, going = whole.at(walk.rows), torch.ones_like(walk.rows, dtype=torch.bool)
+        made[walk.rows] += going
+        ball.step(walk.points, walk.gradient, length)
     return found, made

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # noqa: TID251 - the files that datasets come in, not those of a store
 
 from tasks.datasets._pictures import Decoding, Pixels, decode
 from tasks.types import DataError

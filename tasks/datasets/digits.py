@@ -9,7 +9,7 @@ _TRAIN = 1_200
 
 
 @component("dataset", version=1, paper="https://doi.org/10.24432/C50P49", samples=597)
-def digits(split: str, root: DataRoot) -> Split:  # noqa: ARG001 - every dataset takes a root; this one needs no files
+def digits(split: str, root: DataRoot) -> Split:
     """scikit-learn's digits: the first 1,200 images to train on, the last 597 to test on, in the package's order.
 
     Images are float32: the package's 0..16 divided by 16. Mean and std are those of the training images.

@@ -12,8 +12,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from tasks.attacks.pgd import length_of
-from tasks.metrics import rowwise
+from tasks.metrics import length_of, rowwise
 from tasks.model import Classifier
 from tasks.training.objective import Craft, Defense, mean_loss
 from tasks.types import Images, Labels, Scores

@@ -44,7 +44,7 @@ def _hard(temperature: float) -> Loss:
 def _soft(temperature: float, teacher: Classifier) -> Loss:
     """The mean cross-entropy of the student's probabilities under the teacher's."""
 
-    def loss(model: Classifier, images: Images, labels: Labels) -> tuple[Tensor, Scores]:  # noqa: ARG001 - a Loss
+    def loss(model: Classifier, images: Images, labels: Labels) -> tuple[Tensor, Scores]:
         with torch.no_grad():
             taught = teacher.log_probabilities(teacher(images) / temperature).exp()
         scores = model(images)

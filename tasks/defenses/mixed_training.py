@@ -67,7 +67,7 @@ def mixed_training(
             how = functools.partial(cw, search_steps=1, steps=cw_steps, lr=cw_lr, variant=cw_variant)
             return how(counted, images, labels, budget, streams)[0]
 
-    def by_noise(model: Classifier, images: Images, labels: Labels) -> Images:  # noqa: ARG001 - it asks neither
+    def by_noise(model: Classifier, images: Images, labels: Labels) -> Images:
         return uniform(images, "linf", eps).clamp_(0, 1)
 
     named: dict[str, Craft] = {"pgd": by_pgd, "fgsm": by_fgsm, "cw": by_cw, "noise": by_noise}

@@ -21,7 +21,7 @@ def orthogonality(*, beta: Positive = 1e-3) -> Defense:
     and have a scale for convolutions and convex sums where branches meet. The default of `beta` is ours.
     """
 
-    def penalty(model: Classifier, images: Images, labels: Labels) -> Tensor:  # noqa: ARG001 - it concerns the weights
+    def penalty(model: Classifier, images: Images, labels: Labels) -> Tensor:
         return gram_penalty(model, beta)
 
     return Defense(penalty=penalty)

@@ -66,7 +66,7 @@ def quantisation(
             for layer in weighted_layers(model):
                 register_parametrization(layer, "weight", WeightQuantiser(weight_bits))
 
-    def penalty(model: Classifier, images: Images, labels: Labels) -> Tensor:  # noqa: ARG001 - it concerns the weights
+    def penalty(model: Classifier, images: Images, labels: Labels) -> Tensor:
         return gram_penalty(model, beta)
 
     return Defense(adapt=adapt, penalty=penalty if beta else None)

@@ -19,8 +19,8 @@ Regimes = Callable[[Tensor], tuple[Tensor, Tensor]]
 def activation_regimes(
     model: CountedModel,
     images: Images,
-    labels: Labels,  # noqa: ARG001 - part of every probe's contract; the regimes know no classes
-    streams: Streams,  # noqa: ARG001 - part of every probe's contract; nothing is random here
+    labels: Labels,
+    streams: Streams,
     *,
     layers: list[int] | None = [-1],  # noqa: B006 - read from the source as a literal, and never changed
 ) -> list[Measure]:

@@ -14,7 +14,7 @@ def confidence(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    streams: Streams,  # noqa: ARG001 - part of every probe's contract; nothing is random here
+    streams: Streams,
 ) -> list[Measure]:
     """Predicted class, probabilities, margin and entropy of each image, in one forward.
 

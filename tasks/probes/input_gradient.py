@@ -14,7 +14,7 @@ def input_gradient(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    streams: Streams,  # noqa: ARG001 - part of every probe's contract; nothing is random here
+    streams: Streams,
 ) -> list[Measure]:
     """Size of the loss's gradient in the pixels, https://doi.org/10.1007/978-3-030-61609-0_6.
 

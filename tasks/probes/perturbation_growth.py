@@ -8,6 +8,7 @@ from torch import Tensor
 from tasks.attacks.pgd import pgd
 from tasks.config import Budget
 from tasks.counted import CountedModel
+from tasks.metrics import clip
 from tasks.parameters import Count, Positive
 from tasks.probes._layer_values import activation_layers, looking
 from tasks.registry import component
@@ -54,8 +55,7 @@ def perturbation_growth(
         )
     else:
         drawn = streams.uniform("perturbation", 0, tuple(images.shape[1:]), images.dtype)
-        low, high = model.box
-        moved = torch.minimum(torch.maximum(images + eps * (2 * drawn - 1), low), high)
+        moved = clip(images + eps * (2 * drawn - 1), model.box)
     # Both in one pass: the two rows of a sample get the same draws, and no layer's output has to wait for the other.
     both = torch.cat([images, moved])
     rows = torch.arange(len(images), device=images.device).repeat(2)

@@ -16,7 +16,7 @@ def sensitivity_map(
     model: CountedModel,
     images: Images,
     labels: Labels,
-    streams: Streams,  # noqa: ARG001 - part of every probe's contract; nothing is random here
+    streams: Streams,
     *,
     variant: Literal["published", "corrected"] = "corrected",
     store_map: bool = False,

@@ -1,1 +1,4 @@
-"""The parts that a training is made of: batches, the objective, one update, rates, states that can be resumed."""
+"""The parts that a training is made of.
+
+Batches, objective, one update, the loop over epochs with its three decisions (rate, end, weights to keep), resuming.
+"""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tasks.given import as_pixels
 from tasks.model import derive_seed
 from tasks.types import Images, Labels, Split, TaskError
 
@@ -26,7 +27,7 @@ class Data:
     def batch(self, rows: Tensor | slice) -> tuple[Images, Labels]:
         """Pixels in [0, 1], float32, and labels."""
         images, labels = (self.images[rows], self.labels[rows]) if isinstance(rows, slice) else self._selected(rows)
-        return (images.float().div_(255) if images.dtype == torch.uint8 else images), labels
+        return as_pixels(images, torch.float32), labels
 
     def subset(self, rows: Tensor) -> "Data":
         """Some of it, in the order of `rows`."""

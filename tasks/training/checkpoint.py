@@ -5,8 +5,6 @@ Tensors as safetensors, the rest as JSON in its header: nothing is unpickled. Kn
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,65 +12,45 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
-from tasks.model import Classifier
+from tasks.training.history import History, Row
+from tasks.training.keeping import Keeping
+from tasks.training.step import Step
 from tasks.types import StateError
 
 _FACTS = "facts"
 _HEADER = 8
 
 
-@dataclass
-class Memory:
-    """What a training remembers between epochs, beside weights and the optimizer: plain numbers.
-
-    `epoch` is the last that is done, `rows` are the history; `best_accuracy` is that of the epoch whose weights are
-    kept so far, `best_loss` the least validation loss, `waited` the epochs since, `slowed` those since the rate was
-    last lowered, `rate` its factor by then, `scaler` the state of the loss scaling in float16.
-    """
-
-    epoch: int = 0
-    rows: list[dict[str, float | None]] = field(default_factory=list)
-    best_accuracy: float = -1.0
-    best_loss: float = float("inf")
-    waited: int = 0
-    slowed: int = 0
-    rate: float = 1.0
-    scaler: dict[str, Any] | None = None
-
-
-def pack(model: Classifier, optimizer: Optimizer, best: Mapping[str, Tensor], memory: Memory) -> bytes:
+def pack(step: Step, keeping: Keeping, history: History) -> bytes:
     """All of a training's state. Random draws have none: they are functions of seed and epoch."""
-    parts = {"model": model.state_dict(), "best": best, "optimizer": _remembered(optimizer)}
+    parts = {"model": step.model.state_dict(), "best": keeping.best, "optimizer": _remembered(step.optimizer)}
     tensors = {f"{part}.{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
-    facts = json.dumps(memory.__dict__)
+    facts = json.dumps({"rows": history, "scaler": step.scaler})
     return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, {_FACTS: facts})
 
 
-def unpack(state: bytes, model: Classifier, optimizer: Optimizer, best: dict[str, Tensor]) -> Memory:
-    """Put a state into a model, its optimizer and `best`, all of it or nothing.
+def unpack(state: bytes, step: Step, keeping: Keeping) -> list[Row]:
+    """The history of a training, whose state is put into a step, its model and optimizer, and what is kept.
 
-    Raises StateError where it is torn, or of a training of another model or with another optimizer.
+    All of it or nothing. Raises StateError where it is torn, or of a training of another model or with another
+    optimizer.
     """
     try:
         tensors = load(state)
         header = json.loads(state[_HEADER : _HEADER + int.from_bytes(state[:_HEADER], "little")])
-        memory = Memory(**json.loads(header["__metadata__"][_FACTS]))
+        facts = json.loads(header["__metadata__"][_FACTS])
+        rows, scaler = list(facts["rows"]), facts["scaler"]
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise StateError(f"the state of an unfinished training cannot be read: {error}") from error
-    weights, kept = model.state_dict(), _under("best", tensors)
+    weights, kept, remembered = step.model.state_dict(), _under("best", tensors), _under("optimizer", tensors)
     _refuse_foreign("model", weights, _under("model", tensors))
     _refuse_foreign("best", weights if kept else {}, kept)
-    remembered = _under("optimizer", tensors)
-    _refuse_foreign("optimizer", _expected(optimizer, remembered), remembered)
-    model.load_state_dict(_under("model", tensors))
-    best.update({name: tensor.to(weights[name].device) for name, tensor in kept.items()})
-    for name, tensor in remembered.items():
-        number, _, key = name.partition(".")
-        weight = _weights(optimizer)[int(number)]
-        # What is remembered of a weight lies in memory as the weight does: a fused step walks through both at once.
-        alike = tensor.shape == weight.shape
-        optimizer.state[weight][key] = torch.empty_like(weight).copy_(tensor) if alike else tensor.to(weight.device)
-    return memory
+    _refuse_foreign("optimizer", _expected(step.optimizer, remembered), remembered)
+    step.model.load_state_dict(_under("model", tensors))
+    keeping.best = {name: tensor.to(weights[name].device) for name, tensor in kept.items()}
+    _remind(step.optimizer, remembered)
+    step.resume(scaler)
+    return rows
 
 
 def _weights(optimizer: Optimizer) -> list[Tensor]:
@@ -87,6 +65,17 @@ def _remembered(optimizer: Optimizer) -> dict[str, Tensor]:
         for name, value in optimizer.state.get(weight, {}).items()
         if isinstance(value, Tensor)
     }
+
+
+def _remind(optimizer: Optimizer, remembered: Mapping[str, Tensor]) -> None:
+    """Put back what `_remembered` gave."""
+    weights = _weights(optimizer)
+    for name, tensor in remembered.items():
+        number, _, key = name.partition(".")
+        weight = weights[int(number)]
+        # What is remembered of a weight lies in memory as the weight does: a fused step walks through both at once.
+        alike = tensor.shape == weight.shape
+        optimizer.state[weight][key] = torch.empty_like(weight).copy_(tensor) if alike else tensor.to(weight.device)
 
 
 def _expected(optimizer: Optimizer, found: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -69,33 +69,47 @@ def combine(parts: Sequence[Defense]) -> Defense:
     """
     for part in ("loss", "taught"):
         if sum(getattr(defense, part) is not None for defense in parts) > 1:
-            raise TaskError(f"combined: more than one of the defenses has its own {part}")
+            raise TaskError(f"more than one of the defenses has its own {part}")
     crafts = [defense.craft for defense in parts if defense.craft]
     penalties = [defense.penalty for defense in parts if defense.penalty]
     adapts = [defense.adapt for defense in parts if defense.adapt]
     taught = next((defense.taught for defense in parts if defense.taught), None)
+    return Defense(
+        craft=_in_turn(crafts) if crafts else None,
+        loss=next((defense.loss for defense in parts if defense.loss), None),
+        penalty=_summed(penalties) if penalties else None,
+        adapt=_all(adapts) if adapts else None,
+        taught=_taught_beside(taught, [d for d in parts if d.taught is None]) if taught else None,
+    )
 
+
+def _in_turn(crafts: Sequence[Craft]) -> Craft:
     def craft(model: Classifier, images: Images, labels: Labels) -> Images:
         for each in crafts:
             images = each(model, images, labels)
         return images
 
+    return craft
+
+
+def _summed(penalties: Sequence[Penalty]) -> Penalty:
     def penalty(model: Classifier, images: Images, labels: Labels) -> Tensor:
         first, *others = (each(model, images, labels) for each in penalties)
         return sum(others, first)
 
+    return penalty
+
+
+def _all(adapts: Sequence[Callable[[Classifier], None]]) -> Callable[[Classifier], None]:
     def adapt(model: Classifier) -> None:
         for each in adapts:
             each(model)
 
-    def learn(teacher: Classifier) -> Defense:
-        assert taught is not None  # noqa: S101 - only called where it is
-        return combine([taught(teacher), *(d for d in parts if d.taught is None)])
+    return adapt
 
-    return Defense(
-        craft=craft if crafts else None,
-        loss=next((defense.loss for defense in parts if defense.loss), None),
-        penalty=penalty if penalties else None,
-        adapt=adapt if adapts else None,
-        taught=learn if taught else None,
-    )
+
+def _taught_beside(
+    taught: Callable[[Classifier], Defense], others: Sequence[Defense]
+) -> Callable[[Classifier], Defense]:
+    """Learns from the teacher, and does what the others do."""
+    return lambda teacher: combine([taught(teacher), *others])

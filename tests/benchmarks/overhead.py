@@ -86,8 +86,8 @@ def timed_grid(folder, seconds, shards, shard_size, slots):
 
 def seconds_between_shards(store):
     """Seconds from the first shard of the store's last run to its last one."""
-    run = store.files.names("runs")[-1]
-    events = [json.loads(line) for line in store.files.read(f"runs/{run}/events.jsonl").splitlines()]
+    events_of_runs = sorted(Path(store.location, "runs").glob("*/events.jsonl"))
+    events = [json.loads(line) for line in events_of_runs[-1].read_text().splitlines()]
     moments = [datetime.fromisoformat(event["time"]) for event in events if "-" in event["task"]]
     return (max(moments) - min(moments)).total_seconds()
 
@@ -98,11 +98,10 @@ def floor(store, count):
 
     from grid.ranges import Range
 
-    case = min(store.cases_with_shards())
-    rows = pq.read_table(store.files.absolute(f"shards/{case}/{store.shard_names(case)[0]}")).slice(0, 1)
+    rows = pq.read_table(min(Path(store.location, "shards").glob("*/*.parquet"))).slice(0, 1)
     begun = time.perf_counter()
     for i in range(count):
-        store.save_shard("floor", Range(i, i + 1), rows, "", "{}")
+        store.shards.save("floor", Range(i, i + 1), rows, "", "{}")
     return count / (time.perf_counter() - begun)
 
 

@@ -32,7 +32,7 @@ from tasks.model import build_model, load_split, make
 from tasks.training.batches import Epochs
 from tasks.training.objective import objective
 from tasks.training.step import make_optimizer, set_rate
-from tasks.training.train import standard
+from tasks.trainings.standard import standard
 from tasks.types import DataRoot, Split
 
 NETWORKS = {

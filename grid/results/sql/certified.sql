@@ -25,7 +25,7 @@ WITH asked AS (
     FROM images AS i JOIN radii AS r ON i.radius >= r.radius GROUP BY i.case_id, r.radius
 )
 SELECT
-    a.dataset, a.architecture, a.head, a.defense, a.activation, a.seed, a.variant, g.cell, a.probe_label AS probe,
+    unnest(g.axes), a.variant, g.cell, a.probe_label AS probe,
     r.radius, coalesce(c.k, 0) / nullif(i.n, 0) AS certified_accuracy,
     wilson_low(coalesce(c.k, 0), i.n) AS certified_accuracy_low,
     wilson_high(coalesce(c.k, 0), i.n) AS certified_accuracy_high,
@@ -37,5 +37,5 @@ CROSS JOIN radii AS r
 LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
 LEFT JOIN counted AS i ON i.case_id = a.case_id
 LEFT JOIN certified AS c ON c.case_id = a.case_id AND c.radius = r.radius
-ORDER BY a.dataset, a.architecture, a.activation, a.head, a.defense, a.seed, a.cell_label, a.cell_id, a.variant,
+ORDER BY g.axes, a.cell_label, a.cell_id, a.variant,
     a.probe_label, a.case_id, r.radius

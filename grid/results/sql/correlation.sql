@@ -23,12 +23,12 @@ WITH asked AS (
     SELECT case_id, label, n, CASE WHEN isfinite(r) THEN greatest(-1, least(1, r)) END AS r FROM correlated
 )
 SELECT
-    a.dataset, a.architecture, a.head, a.defense, a.activation, a.seed, a.variant, g.cell, a.probe_label AS probe,
+    unnest(g.axes), a.variant, g.cell, a.probe_label AS probe,
     m.label, m.r AS correlation, correlation_low(m.r, m.n) AS correlation_low,
     correlation_high(m.r, m.n) AS correlation_high, correlation_p(m.r, m.n) AS p_value,
     coalesce(m.n, 0) AS n, a.samples_stored, a.samples_wanted, a.complete
 FROM asked AS a
 LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
 LEFT JOIN measured AS m ON m.case_id = a.case_id
-ORDER BY a.dataset, a.architecture, a.activation, a.head, a.defense, a.seed, a.cell_label, a.cell_id, a.variant,
+ORDER BY g.axes, a.cell_label, a.cell_id, a.variant,
     a.probe_label, a.case_id, m.label

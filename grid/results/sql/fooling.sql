@@ -23,7 +23,7 @@ WITH measured AS (
     SELECT case_id, any_value(value) AS fit_fooling_rate FROM prepared WHERE fact = 'fooling_rate' GROUP BY case_id
 )
 SELECT
-    a.dataset, a.architecture, a.head, a.defense, a.activation, a.seed, a.variant, g.cell, a.attack_label AS attack,
+    unnest(g.axes), a.variant, g.cell, a.attack_label AS attack,
     a.norm, a.space, a.box, m.k / nullif(m.n, 0) AS fooling_rate, wilson_low(m.k, m.n) AS fooling_rate_low,
     wilson_high(m.k, m.n) AS fooling_rate_high, f.fit_fooling_rate, m.confidence, m.confidence_low, m.confidence_high,
     m.delta, m.delta_low, m.delta_high, m.delta_median, m.rho, m.l2, m.pixels, m."values", m.steps, m.seconds,
@@ -33,5 +33,5 @@ LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
 LEFT JOIN measured AS m ON m.case_id = a.case_id
 LEFT JOIN fitted AS f ON f.case_id = a.case_id
 WHERE a.grid = $grid AND a.probe IS NULL
-ORDER BY a.dataset, a.architecture, a.activation, a.head, a.defense, a.seed, a.cell_label, a.cell_id, a.attack, a.norm,
+ORDER BY g.axes, a.cell_label, a.cell_id, a.attack, a.norm,
     a.eps, a.attack_label, a.space, a.box, a.variant, a.case_id

@@ -40,11 +40,11 @@ WITH asked AS (
     SELECT *, sum(n) OVER (PARTITION BY case_id, measure, images) AS total FROM lines
 )
 SELECT
-    a.dataset, a.architecture, a.head, a.defense, a.activation, a.seed, a.variant, g.cell, a.probe_label AS probe,
+    unnest(g.axes), a.variant, g.cell, a.probe_label AS probe,
     m.measure, m.images, m.bin_low, m.bin_high, coalesce(m.n, 0) AS n, m.n / nullif(m.total, 0) AS share,
     a.samples_stored, a.samples_wanted, a.complete
 FROM asked AS a
 LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
 LEFT JOIN measured AS m ON m.case_id = a.case_id
-ORDER BY a.dataset, a.architecture, a.activation, a.head, a.defense, a.seed, a.cell_label, a.cell_id, a.variant,
+ORDER BY g.axes, a.cell_label, a.cell_id, a.variant,
     a.probe_label, a.case_id, m.measure, m.images, m.bin

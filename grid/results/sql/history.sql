@@ -4,11 +4,11 @@
 --     of training are of the images that were trained on, batch by batch; what was not measured is null.
 -- Parameter: $grid, the name of the grid.
 SELECT
-    g.dataset, g.architecture, g.head, g.defense, g.activation, g.seed, g.variant, g.cell,
+    unnest(g.axes), g.variant, g.cell,
     h.epoch, h.loss, h.train_accuracy, h.validation_loss, h.validation_accuracy, h.test_accuracy, h.lr, h.seconds,
     coalesce(c.trained, false) AS complete
 FROM base.grid_cells AS g
 LEFT JOIN cells AS c ON c.cell_id = g.cell_id
 LEFT JOIN history AS h ON h.cell_id = g.cell_id
 WHERE g.grid = $grid AND g.asked
-ORDER BY g.dataset, g.architecture, g.activation, g.head, g.defense, g.seed, g.cell_label, g.cell_id, h.epoch
+ORDER BY g.axes, g.cell_label, g.cell_id, h.epoch

@@ -62,5 +62,9 @@ CREATE MACRO without_source(label, source) AS coalesce(
     label
 );
 
+-- The labels of all blocks that ask for a thing, an aggregate; empty where none has a label.
+CREATE MACRO variants(label) AS
+    coalesce(string_agg(DISTINCT nullif(label, ''), ', ' ORDER BY nullif(label, '')), '');
+
 -- Whether a probe measures a cell in every epoch of its training, and not as it is kept.
 CREATE MACRO is_of_each_epoch(probe_json) AS coalesce(probe_json ->> '$.epochs', 'last') = 'each';

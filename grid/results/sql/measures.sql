@@ -18,12 +18,12 @@ WITH images AS (
     FROM images GROUP BY case_id, epoch, layer, measure
 )
 SELECT
-    a.dataset, a.architecture, a.head, a.defense, a.activation, a.seed, a.variant, g.cell, a.probe_label AS probe,
+    unnest(g.axes), a.variant, g.cell, a.probe_label AS probe,
     m.epoch, m.layer, m.measure, m.mean, m.mean_low, m.mean_high, m.median, m.sd, m.min, m.max,
     coalesce(m.n, 0) AS n, coalesce(m.absent, 0) AS absent, a.samples_stored, a.samples_wanted, a.complete
 FROM coverage AS a
 LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
 LEFT JOIN measured AS m ON m.case_id = a.case_id
 WHERE a.grid = $grid AND a.probe IS NOT NULL
-ORDER BY a.dataset, a.architecture, a.activation, a.head, a.defense, a.seed, a.cell_label, a.cell_id, a.variant,
+ORDER BY g.axes, a.cell_label, a.cell_id, a.variant,
     a.probe_label, a.case_id, m.epoch, m.layer IS NOT NULL, try_cast(m.layer AS INTEGER), m.layer, m.measure

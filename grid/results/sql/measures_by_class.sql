@@ -32,11 +32,11 @@ WITH asked AS (
     FROM counted GROUP BY case_id, layer, measure
 )
 SELECT
-    a.dataset, a.architecture, a.head, a.defense, a.activation, a.seed, a.variant, g.cell, a.probe_label AS probe,
+    unnest(g.axes), a.variant, g.cell, a.probe_label AS probe,
     m.layer, m.measure, m.label, m.mean, m.low AS mean_low, m.high AS mean_high, m.median,
     coalesce(m.n, 0) AS n, a.samples_stored, a.samples_wanted, a.complete
 FROM asked AS a
 LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
 LEFT JOIN measured AS m ON m.case_id = a.case_id
-ORDER BY a.dataset, a.architecture, a.activation, a.head, a.defense, a.seed, a.cell_label, a.cell_id, a.variant,
+ORDER BY g.axes, a.cell_label, a.cell_id, a.variant,
     a.probe_label, a.case_id, m.layer IS NOT NULL, try_cast(m.layer AS INTEGER), m.layer, m.measure, m.label

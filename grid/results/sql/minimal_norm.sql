@@ -21,7 +21,7 @@ WITH rows AS (
     ) GROUP BY case_id, place
 )
 SELECT
-    a.dataset, a.architecture, a.head, a.defense, a.activation, a.seed, a.variant, g.cell,
+    unnest(g.axes), a.variant, g.cell,
     a.attack_label AS attack, a.norm, a.space, a.box, w.measure, m.mean, m.mean_low, m.mean_high, m.median,
     c.n_success / nullif(c.n_attacked, 0) AS success_rate, wilson_low(c.n_success, c.n_attacked) AS success_rate_low,
     wilson_high(c.n_success, c.n_attacked) AS success_rate_high,
@@ -33,5 +33,5 @@ LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
 LEFT JOIN counted AS c ON c.case_id = a.case_id
 LEFT JOIN measured AS m ON m.case_id = a.case_id AND m.place = w.place
 WHERE a.grid = $grid AND a.eps IS NULL AND a.probe IS NULL
-ORDER BY a.dataset, a.architecture, a.activation, a.head, a.defense, a.seed, a.cell_label, a.cell_id, a.variant,
+ORDER BY g.axes, a.cell_label, a.cell_id, a.variant,
     a.attack_label, a.norm, a.space, a.box, a.case_id, w.place

@@ -72,16 +72,14 @@ WITH rows AS (
     FROM prepared WHERE fact IN ('fooling_rate', 'passes') GROUP BY case_id, fact
 ), asked AS (
     SELECT
-        {source: p.source, metric: p.metric, published: p.value, note: p.note, dataset: w.dataset,
-            architecture: w.architecture_label, head: w.head, defense: w.defense_label,
-            activation: w.activation_label, seed: w.seed,
+        {source: p.source, metric: p.metric, published: p.value, note: p.note, labels: w.labels,
             attack: w.attack, norm: w.norm, eps: w.eps, transfer_from: w.source,
             variant: CASE WHEN w.variant NOT IN ('published', 'corrected') THEN w.variant END} AS about,
         p.metric, w.space, CASE WHEN w.box THEN 'yes' ELSE 'no' END AS box, w.attack_label, w.cell_label, w.case_id,
         c.eps_label, c.complete,
         CASE WHEN w.variant IN ('published', 'corrected') THEN w.variant ELSE 'measured' END AS place
     FROM published AS p
-    JOIN (SELECT DISTINCT ON (grid, case_id, variant) * FROM wanted) AS w ON w.grid = p.grid AND w.case_id = p.case_id
+    JOIN (SELECT DISTINCT ON (grid, case_id, variant) * FROM base.asked) AS w ON w.grid = p.grid AND w.case_id = p.case_id
     JOIN coverage AS c ON c.grid = p.grid AND c.case_id = p.case_id
     WHERE p.grid = $grid
 ), placed AS (
@@ -102,8 +100,7 @@ WITH rows AS (
     FROM placed GROUP BY about, line
 )
 SELECT
-    about.source, about.dataset, about.architecture, about.head, about.defense, about.activation, about.seed,
-    about.variant,
+    about.source, unnest(about.labels), about.variant,
     CASE WHEN count(*) OVER (PARTITION BY about) > 1 THEN attack_label ELSE about.attack END AS attack,
     about.norm, eps_label AS eps, space, box, about.transfer_from, about.metric, about.published,
     p.value AS as_published, p.low AS as_published_low, p.high AS as_published_high, p.n AS as_published_n,
@@ -111,5 +108,4 @@ SELECT
     m.value AS measured, m.low AS measured_low, m.high AS measured_high, m.n AS measured_n,
     complete, about.note
 FROM lines
-ORDER BY about.source, about.dataset, about.architecture, about.activation, about.head, about.defense, about.seed,
-    attack, about.norm, about.eps, about.transfer_from, about.metric, about, line
+ORDER BY about.source, about.labels, attack, about.norm, about.eps, about.transfer_from, about.metric, about, line

@@ -15,7 +15,7 @@ WITH rows AS (
     FROM rows GROUP BY GROUPING SETS ((cell_id), (cell_id, case_id))
 ), lines AS (
     SELECT
-        g.* EXCLUDE (samples_wanted, asked), NULL AS case_id, 'none' AS attack, c.clean_correct AS k,
+        g.axes, g.cell, g.cell_label, g.cell_id, g.variant, NULL AS case_id, 'none' AS attack, c.clean_correct AS k,
         coalesce(c.n, 0) AS n, coalesce(c.n, 0) AS samples_stored, g.samples_wanted,
         CASE WHEN g.samples_wanted = 0 THEN t.trained ELSE coalesce(c.n, 0) >= g.samples_wanted END AS complete
     FROM base.grid_cells AS g
@@ -24,17 +24,18 @@ WITH rows AS (
     WHERE g.grid = $grid AND g.asked
     UNION ALL BY NAME
     SELECT
-        a.* EXCLUDE (attack, attack_label, failures, probe, probe_label),
-        without_eps(a.attack_label, a.eps_label) AS attack, g.cell, c.robust AS k, coalesce(c.n, 0) AS n
+        g.axes, g.cell, a.cell_label, a.cell_id, a.variant, a.case_id,
+        without_eps(a.attack_label, a.eps_label) AS attack, a.norm, a.eps, a.eps_label, a.space, a.box, c.robust AS k,
+        coalesce(c.n, 0) AS n, a.samples_stored, a.samples_wanted, a.complete
     FROM coverage AS a
     LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
     LEFT JOIN counts AS c ON c.case_id = a.case_id
     WHERE a.grid = $grid AND a.probe IS NULL
 )
 SELECT
-    dataset, architecture, head, defense, activation, seed, variant, cell, attack, norm, eps_label AS eps, space, box,
+    axes.*, variant, cell, attack, norm, eps_label AS eps, space, box,
     k / nullif(n, 0) AS accuracy, wilson_low(k, n) AS accuracy_low, wilson_high(k, n) AS accuracy_high, n,
     samples_stored, samples_wanted, complete
 FROM lines
-ORDER BY dataset, architecture, activation, head, defense, seed, cell_label, cell_id, case_id IS NOT NULL, attack,
+ORDER BY axes, cell_label, cell_id, case_id IS NOT NULL, attack,
     norm, lines.eps, space, box, variant, case_id

@@ -8,14 +8,14 @@ WITH asked AS (
     FROM wanted AS w WHERE w.grid = $grid AND w.case_id IS NOT NULL AND w.probe IS NULL
 ), transferred AS (
     SELECT DISTINCT attack_json FROM asked WHERE source_cell_id IS NOT NULL
+), sources AS (
+    SELECT cell_id, any_value(axes) AS axes FROM base.all_wanted GROUP BY cell_id
 ), measured AS (
     SELECT case_id, count(*) AS n, count(*) FILTER (fooled) AS k, count(*) FILTER (success) AS success
     FROM base.attempts WHERE grid = $grid GROUP BY case_id
 )
 SELECT
-    s.architecture AS source_architecture, s.head AS source_head, s.defense AS source_defense,
-    s.activation AS source_activation, s.seed AS source_seed,
-    a.dataset, a.architecture, a.head, a.defense, a.activation, a.seed, a.variant, g.cell,
+    unnest(as_source(s.axes)), unnest(g.axes), a.variant, g.cell,
     without_source(a.attack_label, a.source) AS attack, a.norm, a.space, a.box,
     m.k / nullif(m.n, 0) AS fooling_rate, wilson_low(m.k, m.n) AS fooling_rate_low,
     wilson_high(m.k, m.n) AS fooling_rate_high,
@@ -25,8 +25,7 @@ SELECT
 FROM asked AS w
 JOIN transferred AS t ON t.attack_json = w.attack_json
 JOIN coverage AS a ON a.grid = w.grid AND a.case_id = w.case_id
-JOIN cells AS s ON s.cell_id = w.source_id
+JOIN sources AS s ON s.cell_id = w.source_id
 LEFT JOIN base.grid_cells AS g ON g.grid = a.grid AND g.cell_id = a.cell_id
 LEFT JOIN measured AS m ON m.case_id = a.case_id
-ORDER BY attack, a.norm, a.eps, a.space, a.box, a.variant, a.dataset, source_architecture, source_activation,
-    source_head, source_defense, source_seed, a.architecture, a.activation, a.head, a.defense, a.seed, a.case_id
+ORDER BY attack, a.norm, a.eps, a.space, a.box, a.variant, a.dataset, as_source(s.axes), g.axes, a.case_id

@@ -1,15 +1,23 @@
 -- The views that every question starts from; each opens with its grain. Names are those of tasks/schema.py.
--- The schema `base` holds what lies beneath: the files as they are, and the records that came with them.
+-- The schema `base` holds what lies beneath: the files as they are, the records that came with them, and the views with
+-- the axes of a cell as one value, `axes`, which is compared axis by axis. What users see has a column for each axis.
 
--- One row per (grid, case, variant), and one per cell of a grid that has no attack.
-CREATE VIEW wanted AS
-SELECT f.grid, w.* EXCLUDE (file_index, file_row_number)
+-- One row per (grid, case, variant), and one per cell of a grid that has no attack, whatever is asked about.
+CREATE VIEW base.all_wanted AS
+SELECT f.grid, w.*, axes_of(w) AS axes, labels_of(w) AS labels
 FROM base.wanted AS w JOIN base.wanted_files AS f USING (file_index);
+
+-- Those that are asked about.
+CREATE VIEW base.asked AS
+SELECT a.* EXCLUDE (file_index, file_row_number)
+FROM base.all_wanted AS a ANTI JOIN base.left_out AS o USING (file_index, file_row_number);
+CREATE VIEW wanted AS SELECT * EXCLUDE (axes, labels) FROM base.asked;
 
 -- One row per (grid, published value, case).
 CREATE VIEW published AS
 SELECT f.grid, p.* EXCLUDE (file_index, file_row_number)
-FROM base.published AS p JOIN base.published_files AS f USING (file_index);
+FROM base.published AS p JOIN base.published_files AS f USING (file_index)
+WHERE (f.grid, p.case_id) IN (SELECT (grid, case_id) FROM base.asked);
 
 -- One row per run.
 CREATE VIEW runs AS FROM base.runs;
@@ -28,105 +36,86 @@ FROM base.history AS h JOIN base.history_files AS f USING (file_index);
 CREATE VIEW base.grid_cells AS
 WITH asked AS (
     SELECT
-        grid, cell_id, any_value(dataset) AS dataset, any_value(architecture) AS architecture,
-        any_value(activation) AS activation, any_value(head) AS head, any_value(defense) AS defense,
-        any_value(seed) AS seed, min(cell_label) AS cell_label, any_value(cell_json) AS cell_json,
-        coalesce(string_agg(DISTINCT nullif(variant, ''), ', ' ORDER BY nullif(variant, '')), '') AS variant,
-        coalesce(max(samples_wanted) FILTER (probe IS NULL), 0) AS samples_wanted, bool_or(asked) AS asked
-    FROM main.wanted GROUP BY grid, cell_id
+        grid, cell_id, any_value(axes) AS axes, min(cell_label) AS cell_label, any_value(cell_json) AS cell_json,
+        variants(variant) AS variant, coalesce(max(samples_wanted) FILTER (probe IS NULL), 0) AS samples_wanted,
+        bool_or(asked) AS asked
+    FROM base.asked GROUP BY grid, cell_id
 )
-SELECT
-    *, CASE WHEN count(*) OVER (PARTITION BY grid, dataset, architecture, activation, head, defense, seed, variant) > 1
-        THEN cell_label END AS cell
-FROM asked;
+SELECT *, CASE WHEN count(*) OVER (PARTITION BY grid, axes, variant) > 1 THEN cell_label END AS cell FROM asked;
 
 -- One row per (grid, case).
 CREATE VIEW base.grid_cases AS
 SELECT
-    grid, case_id, any_value(cell_id) AS cell_id, any_value(dataset) AS dataset,
-    any_value(architecture) AS architecture, any_value(activation) AS activation, any_value(head) AS head,
-    any_value(defense) AS defense, any_value(seed) AS seed, min(cell_label) AS cell_label,
+    grid, case_id, any_value(cell_id) AS cell_id, any_value(axes) AS axes, min(cell_label) AS cell_label,
     any_value(probe) AS probe, min(probe_label) AS probe_label,
     any_value(attack) AS attack, min(attack_label) AS attack_label, any_value(norm) AS norm, any_value(eps) AS eps,
     coalesce(nullif(min(eps_label), ''), any_value(eps)::VARCHAR) AS eps_label,
     any_value(space) AS space, any_value(box) AS box,
     any_value(source) AS source, any_value(source_cell_id) AS source_cell_id, any_value(prepared_id) AS prepared_id,
-    coalesce(string_agg(DISTINCT nullif(variant, ''), ', ' ORDER BY nullif(variant, '')), '') AS variant,
-    max(samples_wanted) AS samples_wanted
-FROM main.wanted WHERE case_id IS NOT NULL GROUP BY grid, case_id;
+    variants(variant) AS variant, max(samples_wanted) AS samples_wanted
+FROM base.asked WHERE case_id IS NOT NULL GROUP BY grid, case_id;
 
 -- One row per cell that any grid wants or that is trained. `cell_label` is null where no grid wants it.
-CREATE VIEW cells AS
+CREATE VIEW base.all_cells AS
 WITH asked AS (
-    SELECT
-        cell_id, any_value(dataset) AS dataset, any_value(architecture) AS architecture,
-        any_value(activation) AS activation, any_value(head) AS head, any_value(defense) AS defense,
-        any_value(seed) AS seed, min(cell_label) AS cell_label, any_value(cell_json) AS cell_json
-    FROM wanted GROUP BY cell_id
+    SELECT cell_id, any_value(axes) AS axes, min(cell_label) AS cell_label, any_value(cell_json) AS cell_json
+    FROM base.asked GROUP BY cell_id
 )
 SELECT
-    cell_id,
-    coalesce(a.dataset, t.cell ->> '$.dataset.name') AS dataset,
-    coalesce(a.architecture, t.cell ->> '$.architecture.name') AS architecture,
-    coalesce(a.activation, t.cell ->> '$.activation.name') AS activation,
-    coalesce(a.head, t.cell ->> '$.head.name') AS head,
-    coalesce(a.defense, t.cell ->> '$.defense.name') AS defense,
-    coalesce(a.seed, (t.cell ->> '$.seed')::BIGINT) AS seed,
-    a.cell_label, t.cell_id IS NOT NULL AS trained, t.* EXCLUDE (cell_id, cell),
-    coalesce(t.cell, a.cell_json) AS cell_json
+    cell_id, coalesce(a.axes, axes_in(t.cell)) AS axes, a.cell_label, t.cell_id IS NOT NULL AS trained,
+    t.* EXCLUDE (cell_id, cell), coalesce(t.cell, a.cell_json) AS cell_json
 FROM asked AS a FULL JOIN base.cells AS t USING (cell_id);
+CREATE VIEW cells AS SELECT cell_id, axes.*, * EXCLUDE (cell_id, axes) FROM base.all_cells;
 
 -- One row per training that is not done, with the last epoch that was told.
 CREATE VIEW trainings AS FROM base.trainings;
 
 -- One row per case, of an attack or a probe, that any grid wants. `samples_wanted` is the most that one asks for.
-CREATE VIEW cases AS
+CREATE VIEW base.all_cases AS
 WITH asked AS (
     SELECT
         case_id, any_value(COLUMNS(* EXCLUDE (grid, case_id, cell_label, attack_label, probe_label, eps_label,
             variant, samples_wanted))),
         min(cell_label) AS cell_label, min(attack_label) AS attack_label, min(probe_label) AS probe_label,
-        min(eps_label) AS eps_label,
-        coalesce(string_agg(DISTINCT nullif(variant, ''), ', ' ORDER BY nullif(variant, '')), '') AS variant,
-        max(samples_wanted) AS samples_wanted
+        min(eps_label) AS eps_label, variants(variant) AS variant, max(samples_wanted) AS samples_wanted
     FROM base.grid_cases GROUP BY case_id
 ), stored AS (
     SELECT case_id, sum(take)::BIGINT AS samples_stored FROM base.stored GROUP BY case_id
 )
 SELECT a.*, coalesce(s.samples_stored, 0) AS samples_stored
 FROM asked AS a LEFT JOIN stored AS s USING (case_id);
+CREATE VIEW cases AS SELECT case_id, cell_id, axes.*, * EXCLUDE (case_id, cell_id, axes) FROM base.all_cases;
 
 -- One row per fact of what the prepare step of an attack made, and per case that uses it.
 CREATE VIEW prepared AS
 SELECT
-    c.case_id, c.cell_id, c.dataset, c.architecture, c.activation, c.head, c.defense, c.seed, c.attack, c.attack_label,
-    c.norm, c.eps, c.source, c.variant, p.* EXCLUDE (cell_id)
-FROM base.prepared AS p JOIN cases AS c ON c.prepared_id = p.prepared_id;
+    c.case_id, c.cell_id, unnest(c.axes), c.attack, c.attack_label, c.norm, c.eps, c.source, c.variant,
+    p.* EXCLUDE (cell_id)
+FROM base.prepared AS p JOIN base.all_cases AS c ON c.prepared_id = p.prepared_id;
 
 -- One row per stored (case, sample, target) of a case that any grid wants. `position` is its rank in the order.
 CREATE VIEW samples AS
 SELECT
-    r.* EXCLUDE (file_index, file_row_number), s.start + r.file_row_number // s.rows AS position,
-    c.cell_id, c.dataset, c.architecture, c.activation, c.head, c.defense, c.cell_label,
+    r.* EXCLUDE (file_index, file_row_number, seed), s.start + r.file_row_number // s.rows AS position,
+    c.cell_id, unnest(c.axes), c.cell_label,
     c.attack, c.attack_label, c.norm, c.eps, c.eps_label, c.space, c.box, c.source, c.variant
 FROM base.samples AS r
 JOIN base.slices AS s
     ON r.file_index = s.file_index AND r.file_row_number // s.rows >= s.skip
         AND r.file_row_number // s.rows < s.skip + s.take
-JOIN cases AS c ON c.case_id = r.case_id;
+JOIN base.all_cases AS c ON c.case_id = r.case_id;
 
 -- One row per stored (probe's case, sample, epoch, layer, measure, element) that any grid wants. `position` is the rank
 -- of the sample in the order. `epoch` is null for the cell as it is kept.
 CREATE VIEW measures AS
 SELECT
-    r.* EXCLUDE (file_index, file_row_number), s.start + r.file_row_number // s.rows AS position,
-    c.cell_id, c.dataset, c.architecture, c.activation, c.head, c.defense, c.cell_label, c.probe, c.probe_label,
-    c.variant
+    r.* EXCLUDE (file_index, file_row_number, seed), s.start + r.file_row_number // s.rows AS position,
+    c.cell_id, unnest(c.axes), c.cell_label, c.probe, c.probe_label, c.variant
 FROM base.measures AS r
 JOIN base.measure_slices AS s
     ON r.file_index = s.file_index AND r.file_row_number // s.rows >= s.skip
         AND r.file_row_number // s.rows < s.skip + s.take
-JOIN cases AS c ON c.case_id = r.case_id;
+JOIN base.all_cases AS c ON c.case_id = r.case_id;
 
 -- One row per failure record. `resolved`: what failed has been done since.
 CREATE VIEW failures AS
@@ -137,13 +126,12 @@ WITH done AS (
     FROM base.failures AS f JOIN base.stored AS s USING (case_id) GROUP BY f.rowid
 )
 SELECT
-    f.*, c.dataset, c.architecture, c.activation, c.head, c.defense, c.seed, c.cell_label,
-    k.attack, k.attack_label, k.probe, k.probe_label, k.variant,
+    f.*, unnest(c.axes), c.cell_label, k.attack, k.attack_label, k.probe, k.probe_label, k.variant,
     CASE WHEN f.case_id IS NULL THEN coalesce(c.trained, false)
         ELSE coalesce(d.positions, 0) >= coalesce(f.stop - f.start, 1) END AS resolved
 FROM base.failures AS f
-LEFT JOIN cells AS c ON c.cell_id = f.cell_id
-LEFT JOIN cases AS k ON k.case_id = f.case_id
+LEFT JOIN base.all_cells AS c ON c.cell_id = f.cell_id
+LEFT JOIN base.all_cases AS k ON k.case_id = f.case_id
 LEFT JOIN done AS d ON d.record = f.rowid;
 
 -- One row per (grid, case). `samples_stored` counts positions below `samples_wanted`; `failures` counts the unresolved
@@ -160,8 +148,8 @@ WITH stored AS (
     SELECT cell_id, count(*) AS num FROM failures WHERE NOT resolved AND case_id IS NULL GROUP BY cell_id
 )
 SELECT
-    a.*, coalesce(s.positions, 0) AS samples_stored,
-    coalesce(s.positions, 0) >= a.samples_wanted AS complete,
+    a.grid, a.case_id, a.cell_id, unnest(a.axes), a.* EXCLUDE (grid, case_id, cell_id, axes),
+    coalesce(s.positions, 0) AS samples_stored, coalesce(s.positions, 0) >= a.samples_wanted AS complete,
     coalesce(o.num, 0) + coalesce(t.num, 0) AS failures
 FROM base.grid_cases AS a
 LEFT JOIN stored AS s ON s.grid = a.grid AND s.case_id = a.case_id

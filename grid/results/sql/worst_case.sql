@@ -28,12 +28,12 @@ WITH asked AS (
     SELECT budget, count(*) AS n, count(*) FILTER (robust) AS k FROM seen WHERE cases = attacks GROUP BY budget
 )
 SELECT
-    g.dataset, g.architecture, g.head, g.defense, g.activation, g.seed, b.variant, g.cell, b.attacks, b.norm,
+    unnest(g.axes), b.variant, g.cell, b.attacks, b.norm,
     b.eps_label AS eps, b.space, b.box, c.k / nullif(c.n, 0) AS accuracy, wilson_low(c.k, c.n) AS accuracy_low,
     wilson_high(c.k, c.n) AS accuracy_high, coalesce(c.n, 0) AS n,
     coalesce(c.n, 0) AS samples_stored, b.samples_wanted, coalesce(c.n, 0) >= b.samples_wanted AS complete
 FROM numbered AS b
 JOIN base.grid_cells AS g ON g.grid = $grid AND g.cell_id = b.cell_id
 LEFT JOIN counts AS c ON c.budget = b.budget
-ORDER BY g.dataset, g.architecture, g.activation, g.head, g.defense, g.seed, g.cell_label, g.cell_id, b.variant,
+ORDER BY g.axes, g.cell_label, g.cell_id, b.variant,
     b.norm, b.eps, b.space, b.box

@@ -1,15 +1,15 @@
-"""Learning rates against lists computed by hand, and what a validation loss that no longer falls brings about."""
+"""Learning rates against lists computed by hand, alone and in trainings, and what parameters contradict each other."""
 
 import math
 
 import pytest
 import torch
-from trainings import NATURAL, cell, load, turning
+from trainings import NATURAL, cell, load, worse_and_worse
 
 from tasks.model import build_model, make
-from tasks.training.checkpoint import Memory
-from tasks.training.schedule import factor_at, watch_loss
-from tasks.training.train import standard
+from tasks.training.history import falls
+from tasks.training.schedule import Schedule
+from tasks.trainings.standard import standard
 from tasks.types import TaskError
 
 
@@ -25,17 +25,13 @@ def model(digits):
 
 def rates(losses, patience, factor):
     """The factor of each epoch under the schedule plateau, if these are the validation losses."""
-    memory, factors = Memory(), []
-    for epoch, loss in enumerate(losses, 1):
-        factors.append(factor_at("plateau", epoch, 1, [], factor, memory))
-        watch_loss(memory, loss, patience, factor)
-    return factors
+    schedule = Schedule("plateau", 1.0, factor=factor, patience=patience)
+    return [schedule.rate([{"validation_loss": loss} for loss in losses[:done]]) for done in range(len(losses))]
 
 
-def worse_and_worse(digits, model, **options):
-    """The history of a training whose validation loss rises from the fourth epoch on."""
-    defense = turning(after=3 * math.ceil(240 / 128))
-    return standard(model, *digits, defense, 0, lr=0.01, validation=0.2, **options)
+def of_epochs(schedule, *epochs):
+    """The learning rates of some epochs, counted from 1, in which nothing was held out."""
+    return [schedule.rate([{"validation_loss": None}] * (epoch - 1)) for epoch in epochs]
 
 
 def test_a_plateau_lowers_the_rate_after_so_many_epochs_without_a_lower_loss():
@@ -49,16 +45,28 @@ def test_a_plateau_counts_anew_once_the_rate_is_lower_and_whenever_the_loss_fall
 
 
 def test_a_loss_that_is_not_a_number_has_not_fallen():
-    memory = Memory()
-    for _ in range(2):
-        watch_loss(memory, math.nan, 5, 0.5)
-    assert (memory.waited, memory.best_loss) == (2, math.inf)
+    losses = [math.nan, 2.0, math.nan, 2.0, 1.0, math.inf]
+    assert list(falls([{"validation_loss": loss} for loss in losses])) == [False, True, False, False, True, False]
+    assert rates([math.nan] * 3, patience=2, factor=0.5) == [1, 1, 0.5]
 
 
 def test_without_a_validation_loss_nothing_is_counted():
-    memory = Memory()
-    watch_loss(memory, None, 1, 0.5)
-    assert memory == Memory()
+    assert of_epochs(Schedule("plateau", 3.0, patience=1), 1, 2, 30) == [3.0] * 3
+
+
+def test_a_schedule_is_a_function_of_the_epoch():
+    assert of_epochs(Schedule("none", 0.3), 1, 2, 100) == [0.3] * 3
+    cosine = of_epochs(Schedule("cosine", 0.1, t_max=4), 1, 2, 3, 4, 5)
+    assert cosine == pytest.approx([0.1, 0.1 * 0.8535534, 0.05, 0.1 * 0.1464466, 0.0])
+    stepped = of_epochs(Schedule("step", 1.0, milestones=[2, 4]), 1, 2, 3, 4, 5, 50)
+    assert stepped == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    assert of_epochs(Schedule("step", 1.0, milestones=[1], factor=0.25), 1, 2) == [1, 0.25]
+
+
+def test_a_plateau_halves_the_rate_unless_another_factor_is_given():
+    losses = [{"validation_loss": 1.0}] * 3
+    assert Schedule("plateau", 8.0, patience=2).rate(losses) == 4.0
+    assert Schedule("plateau", 8.0, patience=2, factor=0.25).rate(losses) == 2.0
 
 
 def test_a_plateau_agrees_with_torch_which_waits_one_epoch_longer():
@@ -96,20 +104,6 @@ def test_the_rate_falls_once_the_validation_loss_of_a_training_no_longer_does(di
     losses, lr = history["validation_loss"].to_pylist(), history["lr"].to_pylist()
     assert losses.index(min(losses)) == 2
     assert lr == pytest.approx([0.01] * 5 + [0.005] * 2 + [0.0025] * 2)
-
-
-def test_early_stopping_ends_a_training_and_its_last_epoch_is_tested(digits, model):
-    history = worse_and_worse(digits, model, epochs=100, early_stopping=3)
-    assert history["epoch"].to_pylist() == [1, 2, 3, 4, 5, 6]
-    assert history["test_accuracy"].to_pylist()[:5] == [None] * 5
-    assert history["test_accuracy"].to_pylist()[5] is not None
-
-
-def test_early_stopping_leaves_a_training_alone_whose_loss_falls(digits, model):
-    history = standard(model, *digits, make(NATURAL), 0, epochs=6, lr=1e-3, validation=0.2, early_stopping=1)
-    losses = history["validation_loss"].to_pylist()
-    assert losses == sorted(losses, reverse=True)
-    assert len(losses) == 6
 
 
 def test_early_stopping_counts_on_where_a_plateau_begins_anew(digits, model):

@@ -1,0 +1,47 @@
+"""What every activation can be asked beside its own parameters: the keyword-only ones of `placed`.
+
+`tasks.registry` reads its signature, as it does those of components. Knows nothing of what an architecture computes.
+"""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from tasks.types import TaskError
+
+
+class Places:
+    """Makes the activation for each place of an architecture that asks for one, and remembers them in order."""
+
+    def __init__(self, make: Callable[[], nn.Module]) -> None:
+        self._make = make
+        self.made: list[nn.Module] = []
+
+    def __call__(self) -> nn.Module:
+        """A fresh one, for the next place."""
+        self.made.append(self._make())
+        return self.made[-1]
+
+
+def placed(
+    body: nn.Module, places: Places, otherwise: Callable[[], nn.Module], *, layers: list[int] | None = None
+) -> None:
+    """Leave the activation at some places of a body alone, and put another at all others.
+
+    `layers` are numbers of places, in the order in which an image meets them: 1 is the first, -1 the last; none is
+    all. The others become relu. Raises TaskError for a place that there is not.
+    """
+    count = len(places.made)
+    if layers is None:
+        return
+    if wrong := [number for number in layers if not 1 <= abs(number) <= count]:
+        raise TaskError(
+            f"layers: {wrong} are not among the architecture's {count} activations, 1 to {count} or -1 to -{count}"
+        )
+    kept = {number - 1 if number > 0 else count + number for number in layers}
+    swapped = {id(made): otherwise() for place, made in enumerate(places.made) if place not in kept}
+    for parent in list(body.modules()):
+        for name, child in list(parent.named_children()):
+            if id(child) in swapped:
+                setattr(parent, name, swapped[id(child)])
+    places.made = [swapped.get(id(made), made) for made in places.made]

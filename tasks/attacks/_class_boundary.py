@@ -1,0 +1,105 @@
+"""Where the boundary to another class is: the nearest one of the linearised model, and the one before a fooling point.
+
+Knows nothing of steps, norms or boxes: the caller says how steep a gradient is, and what the points of a ray are.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tasks.counted import CountedModel
+from tasks.metrics import gap_gradient, rowwise
+from tasks.types import Images, Labels, Scores
+
+_NARROWINGS = 5
+"""Evaluations that `drawn_back` spends."""
+_BESIDE = 1 + 1e-4
+"""How close to the boundary it may end: on it, rounding would decide what the model says."""
+
+
+class Boundary(NamedTuple):
+    """The nearest boundary of each sample: the way there, the gap, its slope, (n,), and the gradient, (n, ...).
+
+    Where every way is infinite, gap and gradient are 0. `all_slopes`, (n, k), are those of all boundaries looked at.
+    """
+
+    ways: Tensor
+    gaps: Tensor
+    slopes: Tensor
+    gradients: Tensor
+    all_slopes: Tensor
+
+
+def straight(gaps: Tensor, slopes: Tensor) -> Tensor:
+    """The length of a straight way over a gap."""
+    return gaps.abs() / slopes
+
+
+def nearest(
+    points: Images,
+    scores: Scores,
+    rising: Labels,
+    falling: Labels,
+    gaps: Tensor,
+    slope_of: Callable[[Tensor], Tensor],
+    way_of: Callable[[Tensor, Tensor], Tensor] = straight,
+) -> Boundary:
+    """Of boundaries where a class of `rising`, (n, k), draws level with that of `falling`, (n,), the nearest.
+
+    `scores` are those of `points` and have a graph, which is used up by k backwards. `gaps`, (n, k), are what a class
+    lacks; `slope_of` measures its gradient, and `way_of` the way over a gap of some slope. Of equal ways the first
+    counts.
+    """
+    gap = torch.zeros_like(gaps[:, 0])
+    way, slope, gradient = torch.full_like(gap, torch.inf), torch.ones_like(gap), torch.zeros_like(points)
+    all_slopes = torch.empty_like(gaps)
+    for place in range(gaps.shape[1]):
+        ahead = gap_gradient(scores.detach(), rising[:, place], falling)
+        (seen,) = torch.autograd.grad(scores, points, ahead, retain_graph=place + 1 < gaps.shape[1])
+        steepness = all_slopes[:, place] = slope_of(seen)
+        length = way_of(gaps[:, place], steepness)
+        nearer = length < way
+        way, slope = torch.where(nearer, length, way), torch.where(nearer, steepness, slope)
+        gap = torch.where(nearer, gaps[:, place], gap)
+        # With weights of 0 and 1 this is exact, and much faster than a choice between two tensors.
+        gradient.lerp_(seen, rowwise(nearer.to(gradient.dtype), gradient))
+    return Boundary(way, gap, slope, gradient, all_slopes)
+
+
+def false_position(
+    look: Callable[[Tensor], tuple[Tensor, Tensor]], at_image: Tensor, at_point: Tensor, looks: int
+) -> Tensor:
+    """What share of the way from the image to a fooling point, (n,), is enough: the smallest looked at that fools.
+
+    `look` takes shares and returns the margins there, and whether they fool; `at_image` and `at_point` are the margins
+    at the ends. A look goes a little beyond the place where the margin would be 0 if it fell evenly.
+    """
+    near, far = torch.zeros_like(at_point), torch.ones_like(at_point)
+    tiny = torch.finfo(at_point.dtype).tiny
+    for _ in range(looks):
+        root = near + (far - near) * at_image / (at_image - at_point).clamp(min=tiny)
+        share = torch.maximum(root + 0.1 * (far - root), root * _BESIDE).minimum(far)
+        margin, fools = look(share)
+        far, at_point = torch.where(fools, share, far), torch.where(fools, margin, at_point)
+        near, at_image = torch.where(fools, near, share), torch.where(fools, at_image, margin)
+    return far
+
+
+def drawn_back(
+    model: CountedModel, images: Images, labels: Labels, points: Images, margins: Tensor, first_margins: Tensor
+) -> Images:
+    """Fooling points, in the box, closer to their images along the rays.
+
+    `margins` are those of the points, `first_margins` those of the images. Costs five forwards.
+    """
+
+    def on_ray(share: Tensor) -> Images:
+        return torch.lerp(images, points, rowwise(share, images)).clamp(*model.box)
+
+    def look(share: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            return model.standing(model(on_ray(share)), labels)
+
+    return on_ray(false_position(look, first_margins, margins, _NARROWINGS))
