@@ -268,11 +268,22 @@ def test_json_is_one_object_also_where_something_is_wrong(tmp_path, monkeypatch,
 
 def test_json_is_one_object_of_every_command(tmp_path, store):
     spec = write_spec(tmp_path, attacks=["deepfool"], samples={"count": 10})
+    inline = ("--address", "inline", "--quiet")
     for words in (
-        ["check", spec], ["check", "--schema"], ["plan", spec, "--store", store], ["list", "attacks"],
-        ["list", "specs"], ["list", "attack", "pgd"], ["status", store], ["table", store], ["table", store, "worst_case"], ["tidy", store],
-        ["sql", store, "select 1 as one"], ["resume", store, "--address", "inline", "--quiet"],
-    ):  # fmt: skip
+        ["check", spec],
+        ["check", "--schema"],
+        ["plan", spec, "--store", store],
+        ["launch", spec, "--store", tmp_path / "new", *inline],
+        ["resume", store, *inline],
+        ["status", store],
+        ["tidy", store],
+        ["table", store],
+        ["table", store, "worst_case"],
+        ["sql", store, "select 1 as one"],
+        ["list", "attacks"],
+        ["list", "specs"],
+        ["list", "attack", "pgd"],
+    ):
         assert isinstance(json.loads(call(*words, "--json").stdout), dict), words
 
 

@@ -5,8 +5,9 @@ from test_plan import ONE, WEAK, plan
 
 from grid.plan.costs import Costs, cost_key, work_left
 from grid.ranges import Range
+from grid.run.ledger import Tally
 from grid.run.progress import Progress, duration
-from grid.work.attempt import Task
+from grid.work.task import Task
 
 
 class Terminal(io.StringIO):
@@ -24,15 +25,17 @@ def test_time_left_is_that_of_each_kind_of_work_shared_by_the_workers():
     costs.add(cost_key(WEAK), 10.0, 100)  # 0.1 s a sample, 750 samples
     costs.add(cost_key(ONE), 60.0, 2)  # 30 s a training, one to do
     assert costs.expect(work_left(made)) == (75.0 + 30.0, True)
-    assert Progress(made, costs, quiet=True).line(2).endswith("2 workers, 52s left")
+    assert Progress(made, costs, quiet=True).line(2, Tally()).endswith("2 workers, 52s left")
 
 
 def test_what_was_never_measured_makes_the_time_left_a_least_one():
     made = plan({})
-    assert "time left not known yet" in Progress(made, Costs(), quiet=True).line(1)
+    assert "time left not known yet" in Progress(made, Costs(), quiet=True).line(1, Tally())
     progress = Progress(made, Costs(), quiet=True)
-    progress.did(Task("attack", ONE, WEAK, Range(0, 100)), 10.0)
-    line = progress.line(1)
+    tally, task = Tally(), Task("attack", ONE, WEAK, Range(0, 100))
+    tally.did(task)
+    progress.spent(task, 10.0)
+    line = progress.line(1, tally)
     assert "shards 1/9, samples 100/750" in line
     assert line.endswith("at least 1m 05s left")
 
@@ -41,8 +44,8 @@ def test_on_a_terminal_there_is_one_live_line_that_is_wiped_at_the_end(monkeypat
     monkeypatch.setattr(sys, "stderr", Terminal())
     progress = Progress(plan({}), Costs())
     progress._said -= 1
-    progress.tick(2)
-    progress.failed_at("a shard failed")
+    progress.tick(2, Tally())
+    progress.say("a shard failed")
     progress.end()
     written = sys.stderr.getvalue()
     assert written.startswith("\r\x1b[2Kcells 0/2, shards 0/9")
@@ -52,7 +55,7 @@ def test_on_a_terminal_there_is_one_live_line_that_is_wiped_at_the_end(monkeypat
 
 def test_elsewhere_there_are_plain_lines_now_and_then(capsys):
     progress = Progress(plan({}), Costs())
-    progress.tick(2)
+    progress.tick(2, Tally())
     progress._said -= 60
-    progress.tick(2)
+    progress.tick(2, Tally())
     assert capsys.readouterr().err.count("\n") == 1

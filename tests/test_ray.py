@@ -13,7 +13,7 @@ from grids import SLOW, answered, call, command, environment, launch, rows, writ
 from ray.cluster_utils import Cluster
 
 from grid.errors import ClusterError
-from grid.run import ray_executor
+from grid.run import pool, ray_executor
 from grid.run.executor import WorkerLostError
 from grid.store.store import Store
 
@@ -77,8 +77,8 @@ def test_the_executor_runs_tasks_hands_on_their_errors_and_survives_its_workers(
 
 
 def test_a_worker_that_falls_silent_as_behind_a_cut_network_is_given_up(monkeypatch):
-    monkeypatch.setattr(ray_executor, "PING_SECONDS", 0.5)
-    monkeypatch.setattr(ray_executor, "SILENCE_SECONDS", 5.0)
+    monkeypatch.setattr(pool, "PING_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "SILENCE_SECONDS", 5.0)
     executor = ray_executor.start_local(1, None, 1.0)
     try:
         pid = executor.submit(os.getpid).result(timeout=60)

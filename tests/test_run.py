@@ -12,10 +12,11 @@ from test_plan import ONE, OTHER, STRONG, TWO, WEAK, plan
 from grid.errors import StoreError
 from grid.plan.costs import Costs
 from grid.run.executor import WorkerLostError
-from grid.run.loop import MAX_LOST, Run
+from grid.run.ledger import MAX_LOST
+from grid.run.loop import Run
 from grid.run.progress import Progress
 from grid.store.store import Store
-from grid.work.attempt import Done, Failed, Settings
+from grid.work.task import Done, Failed, Settings
 
 
 class AtOnce:
@@ -172,7 +173,8 @@ def test_an_interruption_finishes_what_runs_and_begins_nothing_more(tmp_path):
     run, _ = execute(tmp_path, plan({}), executor)
 
     def interrupt(task):
-        run.interrupt = task.kind == "attack"
+        if task.kind == "attack":
+            run.interrupt()
         return Done(0.1)
 
     executor.answer = interrupt
@@ -187,7 +189,7 @@ def test_after_an_interruption_what_no_worker_has_begun_is_not_done(tmp_path):
     answer = executor.answer
 
     def interrupt(task):
-        run.interrupt = True
+        run.interrupt()
         time.sleep(0.5)
         return answer(task)
 

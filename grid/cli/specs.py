@@ -75,7 +75,7 @@ def plan(
     """Say what a launch of SPEC would do. Writes nothing."""
     from grid.plan.expand import expand
     from grid.plan.plan import make_plan
-    from grid.run.launch import stored_in
+    from grid.plan.stored import stored_in
     from grid.run.options import costs
     from grid.run.wording import plan_facts, plan_text
     from grid.spec.read import load_spec

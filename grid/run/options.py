@@ -11,7 +11,7 @@ from grid.plan.costs import Costs
 from grid.results.contents import connect, known_costs
 from grid.run.executor import Executor, InlineExecutor
 from grid.store.store import Store
-from grid.work.attempt import Settings
+from grid.work.task import Settings
 
 # ruff: noqa: PLC0415 - Ray and torch are imported by the executor that needs them
 

@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 from grid.plan.costs import Costs, cost_key, work_left
 from grid.plan.plan import Plan
-from grid.work.attempt import Task
+from grid.run.ledger import Tally
+from grid.work.task import Task
 from tasks.config import Cell
 
 PLAIN_LINE_SECONDS = 15.0
@@ -26,7 +27,7 @@ Training: TypeAlias = tuple[Cell, int, int, float]
 
 
 class Progress:
-    """Counts what a run has done and says it."""
+    """Says what a run has done, and how long the rest may take."""
 
     def __init__(self, plan: Plan, costs: Costs, *, quiet: bool = False) -> None:
         self._plan = plan
@@ -37,28 +38,15 @@ class Progress:
         self._begun = time.monotonic()
         self._said = self._asked = self._begun
         self._trainings: list[Training] = []
-        self.cells = self.prepared = self.shards = self.samples = self.failed = 0
 
-    def did(self, task: Task, seconds: float) -> None:
-        """A task is in the store."""
+    def spent(self, task: Task, seconds: float) -> None:
+        """A task is in the store: what it took is what others like it are expected to take."""
         if task.kind == "train":
-            self.cells += 1
-            self.samples += task.samples
             self._spent(cost_key(task.cell), seconds, 1)
-        elif task.kind == "prepare":
-            self.prepared += 1
-        elif task.kind in {"attack", "probe"} and task.case:
-            self.shards += 1
-            self.samples += task.samples
+        elif task.is_shard and task.case:
             self._spent(cost_key(task.case), seconds, task.samples)
 
-    def failed_at(self, message: str) -> None:
-        """A task left no result. Nothing is said where the message is empty, as for one more of the same."""
-        self.failed += 1
-        if message:
-            self.say(message)
-
-    def tick(self, slots: int, trainings: Callable[[], list[Training]] = list) -> None:
+    def tick(self, slots: int, tally: Tally, trainings: Callable[[], list[Training]] = list) -> None:
         """Say where the run is, if it is time to; `trainings` tells how far those are that are running."""
         now = time.monotonic()
         if not self._quiet and now - self._asked >= (LIVE_TRAININGS_SECONDS if self._live else PLAIN_LINE_SECONDS):
@@ -68,7 +56,7 @@ class Progress:
             self._costs.guesses.update(guessed)
         if not self._quiet and now - self._said >= (0.2 if self._live else PLAIN_LINE_SECONDS):
             self._said = now
-            line = self.line(slots)
+            line = self.line(slots, tally)
             sys.stderr.write(f"\r\x1b[2K{line}" if self._live else f"{line}\n")
             sys.stderr.flush()
 
@@ -83,20 +71,20 @@ class Progress:
             sys.stderr.write(f"\r\x1b[2K{message}\n" if self._live else f"{message}\n")
             sys.stderr.flush()
 
-    def line(self, slots: int) -> str:
-        """Where the run is, in one line."""
+    def line(self, slots: int, tally: Tally) -> str:
+        """Where the run is, in one line: what is done, with so many workers, and how long the rest may take."""
         plan = self._plan
         elapsed = max(time.monotonic() - self._begun, 1e-9)
         parts = [
-            f"cells {self.cells}/{plan.cells_to_train}{_epochs(self._trainings)}",
-            *([f"prepared {self.prepared}/{plan.attacks_to_prepare}"] if plan.attacks_to_prepare else []),
-            f"shards {self.shards}/{plan.shards_to_run}",
-            f"samples {self.samples}/{plan.samples_wanted - plan.samples_stored}",
-            f"{self.samples / elapsed:.1f} samples/s",
+            f"cells {tally.cells}/{plan.cells_to_train}{_epochs(self._trainings)}",
+            *([f"prepared {tally.prepared}/{plan.attacks_to_prepare}"] if plan.attacks_to_prepare else []),
+            f"shards {tally.shards}/{plan.shards_to_run}",
+            f"samples {tally.samples}/{plan.samples_wanted - plan.samples_stored}",
+            f"{tally.samples / elapsed:.1f} samples/s",
             f"{slots} worker{'s' if slots != 1 else ''}",
         ]
-        if self.failed:
-            parts.append(f"{self.failed} failed")
+        if tally.failed:
+            parts.append(f"{tally.failed} failed")
         return ", ".join([*parts, self._time_left(slots)])
 
     def _time_left(self, slots: int) -> str:

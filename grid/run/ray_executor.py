@@ -1,29 +1,23 @@
-"""Tasks on Ray: the only `import ray`.
+"""Tasks on Ray: starts one or joins one, and has a pool of its actors. The only `import ray`.
 
-A pool of actors, one per slot, each pinned for life to the GPU (or the share of one) or CPU that Ray gave it. A plain
-Ray task with GPUs would start a process per shard; an actor keeps its process, its CUDA context and its last models.
-An actor runs one task at a time. What waits, waits in the driver, but for one task ahead where tasks are short. When an
-actor or its node dies, the task it had comes back as WorkerLostError and another actor is asked for. An actor that
-stops answering is given up as dead, as a node whose network was cut needs: Ray itself does not move its task.
+Each worker is an actor, pinned for life to the GPU (or the share of one) or CPU that Ray gave it. A plain Ray task
+with GPUs would start a process per shard; an actor keeps its process, its CUDA context and its last models. Which
+actor runs what, and what happens when one dies, is the pool's: Ray itself retries and restarts nothing, and would not
+move the task of a node that is cut off.
 """
 
 import logging
-import math
 import os
 import socket
-import threading
-import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from grid.errors import ClusterError
 from grid.run.executor import WorkerLostError
+from grid.run.pool import Pool
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -31,20 +25,10 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 CONNECT_SECONDS = 5.0
 """How long an address has to answer."""
-START_SECONDS = 180.0
-"""How long the first worker has to start (it imports torch, perhaps from a slow shared disk)."""
-PING_SECONDS = 5.0
-SILENCE_SECONDS = 60.0
-"""A worker is pinged every PING_SECONDS; one that has not answered for SILENCE_SECONDS is given up."""
-
-MAX_FAILED_STARTS = 3
-SHORT_SECONDS = 0.1
-"""Tasks that take less than this are given to a worker one ahead."""
 
 
 @dataclass(frozen=True)
@@ -77,196 +61,41 @@ class _Worker:
     def ping(self) -> str:
         return ray.get_runtime_context().get_node_id()
 
-    def call(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+    def call(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
         return function(*args, **kwargs)
 
 
-@dataclass(eq=False)
-class _Seat:
-    """One slot of the pool and the actor in it now."""
+class _Actor:
+    """An actor as the pool uses it."""
 
-    slot: Slot
-    actor: Any = None
-    heard: float = 0.0
-    ready: bool = False
-    failed_starts: int = 0
-    tasks: "deque[_Waiting]" = field(default_factory=deque)
-    pinged: bool = False
+    def __init__(self, slot: Slot) -> None:
+        self._handle = _Worker.options(**slot.options).remote(slot.gpu > 0)  # type: ignore[attr-defined] # made by ray.remote
 
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], /) -> Future[Any]:
+        answer: Future[Any] = Future()
+        self._handle.call.remote(function, args, kwargs).future().add_done_callback(partial(_hand_on, answer))
+        return answer
 
-@dataclass(eq=False)
-class _Waiting:
-    future: Future[Any]
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    begun: float = 0.0
+    def ping(self) -> Future[Any]:
+        pong: Future[Any] = self._handle.ping.remote().future()
+        return pong
+
+    def kill(self) -> None:
+        ray.kill(self._handle, no_restart=True)
 
 
-class RayExecutor:
-    """An Executor whose slots are Ray actors.
-
-    One thread owns the seats and is alone in calling Ray; everybody else, Ray's own callbacks included (in which a
-    call to Ray would block for ever), leaves it something to do in `_events`.
-    """
-
-    def __init__(self, slots: list[Slot]) -> None:
-        """Ask for one actor per slot and wait until the first is there. Raises ClusterError if none comes."""
-        self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._queue: deque[_Waiting] = deque()
-        self._seats = [_Seat(slot) for slot in slots]
-        self._task_seconds = math.inf
-        self._trouble = ""
-        self._closing = False
-        self._last_up = time.monotonic()
-        self._first = threading.Event()
-        for seat in self._seats:
-            self._events.put(partial(self._fill, seat))
-        self._thread = threading.Thread(target=self._serve, daemon=True, name="attackgrid-ray")
-        self._thread.start()
-        self._first.wait(START_SECONDS)
-        if not self.slots:
-            self._stop()
-            reason = self._trouble or f"none within {START_SECONDS:.0f} s; `ray status` says what is taken"
-            raise ClusterError(f"no Ray worker started: {reason}")
-
-    @property
-    def slots(self) -> int:
-        """How many workers are up."""
-        return sum(seat.ready for seat in self._seats)
-
-    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a function, importable on the workers, when one of them is free."""
-        future: Future[T] = Future()
-        self._events.put(partial(self._queue.append, _Waiting(future, function, args, kwargs)))
-        return future
-
-    def close(self) -> None:
-        """Kill the workers; leave a cluster that was joined, end one that was started here."""
-        self._stop()
-        ray.shutdown()
-
-    def _stop(self) -> None:
-        self._closing = True
-        self._events.put(lambda: None)
-        self._thread.join()
-        for seat in self._seats:
-            ray.kill(seat.actor, no_restart=True)
-
-    def _serve(self) -> None:
-        next_ping = time.monotonic() + PING_SECONDS
-        while not self._closing:
-            with suppress(Empty):
-                self._events.get(timeout=max(0.0, next_ping - time.monotonic()))()
-                while True:
-                    self._events.get_nowait()()
-            if time.monotonic() >= next_ping:
-                self._check_health()
-                next_ping = time.monotonic() + PING_SECONDS
-            self._assign()
-
-    def _assign(self) -> None:
-        """Give waiting tasks to free workers; where tasks are short, one ahead, so that no worker waits for this."""
-        ahead = 2 if self._task_seconds < SHORT_SECONDS else 1
-        for depth in range(ahead):
-            for seat in self._seats:
-                if seat.ready and len(seat.tasks) == depth and (waiting := self._next()):
-                    waiting.begun = time.monotonic()
-                    seat.tasks.append(waiting)
-                    call = seat.actor.call.remote(waiting.function, waiting.args, waiting.kwargs)
-                    self._then(call, partial(self._answered, seat, waiting))
-
-    def _next(self) -> _Waiting | None:
-        """The first waiting task that nobody has cancelled."""
-        while self._queue:
-            waiting = self._queue.popleft()
-            if waiting.future.running() or waiting.future.set_running_or_notify_cancel():
-                return waiting
-        return None
-
-    def _then(self, reference: Any, handle: Callable[[Future[Any]], None]) -> None:  # noqa: ANN401 - Ray's ObjectRef
-        """Have this object's thread handle what becomes of a call."""
-        reference.future().add_done_callback(lambda done: self._events.put(partial(handle, done)))
-
-    def _answered(self, seat: _Seat, waiting: _Waiting, done: Future[Any]) -> None:
-        if waiting not in seat.tasks:
-            return  # given up before it answered
-        error = done.exception()
-        if isinstance(error, RayError) and not isinstance(error, RayTaskError):
-            self._lost(seat, f"its worker was lost ({type(error).__name__})")
-            return
-        seat.tasks.remove(waiting)
-        seat.heard = time.monotonic()
-        self._task_seconds = seat.heard - waiting.begun
-        if error is None:
-            waiting.future.set_result(done.result())
-        else:
-            waiting.future.set_exception(error)
-
-    def _lost(self, seat: _Seat, reason: str) -> None:
-        """A worker is gone: the task it ran is lost, the one behind it had not begun and waits again."""
-        running, *behind = seat.tasks or (None,)
-        seat.tasks.clear()
-        self._queue.extendleft(behind)
-        self._fill(seat)
-        if running:
-            running.future.set_exception(WorkerLostError(reason))
-
-    def _fill(self, seat: _Seat) -> None:
-        """Put a new actor into a seat; it counts once it has answered a ping."""
-        if seat.actor is not None:
-            ray.kill(seat.actor, no_restart=True)
-        seat.actor = _Worker.options(**seat.slot.options).remote(seat.slot.gpu > 0)  # type: ignore[attr-defined] # made by ray.remote
-        seat.ready = False
-        self._ping(seat)
-
-    def _ping(self, seat: _Seat) -> None:
-        seat.pinged = True
-        self._then(seat.actor.ping.remote(), partial(self._heard, seat, seat.actor))
-
-    def _heard(self, seat: _Seat, actor: object, done: Future[Any]) -> None:
-        if seat.actor is not actor:
-            return
-        seat.pinged = False
-        error = done.exception()
-        if error is None:
-            seat.heard, seat.ready, seat.failed_starts = time.monotonic(), True, 0
-            self._first.set()
-        elif not seat.ready:
-            self._did_not_start(seat, str(error))
-        elif not seat.tasks:
-            self._fill(seat)
-
-    def _did_not_start(self, seat: _Seat, trouble: str) -> None:
-        """Try again a few times; when no seat can be filled, give up with the reason."""
-        seat.failed_starts += 1
-        self._trouble = trouble
-        if seat.failed_starts < MAX_FAILED_STARTS:
-            self._fill(seat)
-        elif all(s.failed_starts >= MAX_FAILED_STARTS for s in self._seats):
-            self._first.set()
-            self._give_up(f"no Ray worker starts any more: {trouble}")
-
-    def _give_up(self, reason: str) -> None:
-        while self._queue:
-            self._queue.popleft().future.set_exception(ClusterError(reason))
-
-    def _check_health(self) -> None:
-        now = time.monotonic()
-        if self.slots:
-            self._last_up = now
-        elif now - self._last_up > START_SECONDS:
-            self._give_up(f"every Ray worker was lost, and none came back within {START_SECONDS:.0f} s")
-        for seat in self._seats:
-            if not seat.ready:
-                continue
-            if time.monotonic() - seat.heard > SILENCE_SECONDS:
-                self._lost(seat, f"its worker did not answer for {SILENCE_SECONDS:.0f} s")
-            elif not seat.pinged:
-                self._ping(seat)
+def _hand_on(answer: Future[Any], done: Future[Any]) -> None:
+    """What became of a call, without Ray's errors."""
+    error = done.exception()
+    if error is None:
+        answer.set_result(done.result())
+    elif isinstance(error, RayError) and not isinstance(error, RayTaskError):
+        answer.set_exception(WorkerLostError(f"its worker was lost ({type(error).__name__})"))
+    else:
+        answer.set_exception(error)
 
 
-def start_local(cpus: int | None, gpus: int | None, gpu_fraction: float, *, pretend: bool = False) -> RayExecutor:
+def start_local(cpus: int | None, gpus: int | None, gpu_fraction: float, *, pretend: bool = False) -> Pool:
     """Start a Ray on this machine for this process only, with a worker per share of every GPU; without GPUs, per CPU.
 
     Raises ClusterError if there are fewer GPUs than asked for, unless `pretend` has Ray believe in them.
@@ -281,7 +110,7 @@ def start_local(cpus: int | None, gpus: int | None, gpu_fraction: float, *, pret
     return _pool("this machine", cpus, gpus, gpu_fraction)
 
 
-def join(address: str, cpus: int | None, gpus: int | None, gpu_fraction: float) -> RayExecutor:
+def join(address: str, cpus: int | None, gpus: int | None, gpu_fraction: float) -> Pool:
     """Join a running Ray ("auto", or HOST:PORT). By default a worker per share of every GPU; without GPUs, per CPU.
 
     Raises ClusterError if it does not answer or has less than was asked for.
@@ -292,7 +121,7 @@ def join(address: str, cpus: int | None, gpus: int | None, gpu_fraction: float) 
     return _pool(f"the Ray at {address}", cpus, gpus, gpu_fraction)
 
 
-def _pool(where: str, cpus: int | None, gpus: int | None, gpu_fraction: float) -> RayExecutor:
+def _pool(where: str, cpus: int | None, gpus: int | None, gpu_fraction: float) -> Pool:
     """The executor for what was asked for, of what Ray has."""
     there = ray.cluster_resources()  # type: ignore[no-untyped-call] # Ray leaves it untyped
     have_cpus, have_gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
@@ -302,11 +131,12 @@ def _pool(where: str, cpus: int | None, gpus: int | None, gpu_fraction: float) -
             raise ClusterError(f"{asked} {name} asked for, but {where} has {have}")
     use_gpus = have_gpus if gpus is None and cpus is None else gpus or 0
     per_gpu = [Slot(gpu_fraction)] * int(use_gpus / gpu_fraction + 1e-9)
+    slots = per_gpu or [Slot()] * (have_cpus if cpus is None else cpus)
     try:
-        return RayExecutor(per_gpu or [Slot()] * (have_cpus if cpus is None else cpus))
-    except ClusterError:
+        return Pool([partial(_Actor, slot) for slot in slots], on_close=ray.shutdown)
+    except ClusterError as error:
         ray.shutdown()
-        raise
+        raise ClusterError(f"{where}: {error}. `ray status` says what is taken.") from error
 
 
 def _init(**options: Any) -> None:  # noqa: ANN401 - options of ray.init

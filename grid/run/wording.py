@@ -1,11 +1,12 @@
-"""What plans and outcomes are called: as facts for programs, as text for people. Pure."""
+"""What plans, tasks and outcomes are called: as facts for programs, as text for people. Pure."""
 
 from typing import Any
 
 from grid.plan.costs import Costs, work_left
 from grid.plan.plan import Plan
-from grid.run.loop import Outcome
+from grid.run.ledger import Outcome
 from grid.run.progress import duration
+from grid.work.task import Task
 
 PLAN_COUNTS = (
     *("cells", "cases", "cells_to_train", "attacks_to_prepare"),
@@ -36,6 +37,19 @@ def plan_text(facts: dict[str, Any]) -> str:
         time = duration(facts["expected_worker_seconds"])
         lines.append(f"  expected time      {least}{time} on one worker, from this store's history")
     return "\n".join(lines)
+
+
+def task_text(task: Task) -> str:
+    """What a task does, to what, and the id by which it is found in the store."""
+    cell = task.cell
+    words = f"{cell.dataset.name}/{cell.architecture.name}/{cell.head.name}/seed {cell.seed}"
+    if task.case is None:
+        return f"{task.kind} {words} ({task.id})"
+    attack = task.case.name
+    if task.positions is None:
+        return f"{task.kind} {attack} on {words} ({task.id})"
+    start, stop = task.positions
+    return f"{attack} on {words}, samples {start}-{stop} ({task.case.id})"
 
 
 def outcome_facts(name: str, location: str, plan: Plan, outcome: Outcome) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from safetensors.torch import save
 
 from grid.ranges import Range, subtract
 from grid.store.store import Store
-from grid.work.attempt import Settings
-from grid.work.worker import device, provenance, root_of, samples_of, signed, trained
+from grid.work.bench import Bench
 from tasks.config import Case, Cell, canonical
-from tasks.model import Classifier, build_model, kept_split
+from tasks.model import Classifier, build_model
 from tasks.needs import Base, base_of
 from tasks.probe import probe_samples
 from tasks.training.batches import on
@@ -36,35 +35,24 @@ _TELL_SECONDS = 1.0
 """How often a training says how far it is."""
 
 
-def train_cell(store: Store, cell: Cell, settings: Settings, traced: Mapping[Case, int]) -> None:
+def train_cell(bench: Bench, cell: Cell, traced: Mapping[Case, int]) -> None:
     """Train a cell and commit its weights, its history and the facts about it. Does nothing if all is there.
 
     `traced` are the probes of every epoch, with how many samples each wants; for them a cell that is there is trained
     once more, and has to come out the same. Raises what `train` raises.
     """
+    store = bench.store
     weights = store.cells.digest(cell.id)
     missing = {case: count for case, count in traced.items() if weights is None or _lacks(store, case, count, weights)}
     if weights is not None and not missing:
         return
     begun = time.perf_counter()
-    watch = _Watch(store, cell, settings, missing)
-    model, history = _made(store, cell, settings, watch)
+    watch = _Watch(bench, cell, missing)
+    model, history = _made(bench, cell, watch)
     raw = save({name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()})
     found = hashlib.sha256(raw).hexdigest()
     if weights is None:
-        test = on(device(), kept_split(cell.dataset, "test", root_of(settings)))
-        record = {
-            "cell_id": cell.id,
-            "cell": cell.resolved(),
-            "train_accuracy": history["train_accuracy"][-1].as_py(),
-            # Of the weights that are kept, which need not be those of the last epoch.
-            "test_accuracy": accuracy(model, test),
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "seconds": watch.seconds_before + time.perf_counter() - begun,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            **provenance(settings),
-        }
-        store.cells.save(cell.id, raw, history, record)
+        store.cells.save(cell.id, raw, history, _facts(bench, cell, model, history, begun - watch.seconds_before))
     elif weights != found:
         raise TaskError(
             f"cell {cell.id} is there already, and trained again for a probe of every epoch it came out otherwise: on "
@@ -74,30 +62,43 @@ def train_cell(store: Store, cell: Cell, settings: Settings, traced: Mapping[Cas
     store.trainings.forget(cell.id)
 
 
-def _made(store: Store, cell: Cell, settings: Settings, watch: "_Watch") -> tuple[Classifier, pa.Table]:
+def _facts(bench: Bench, cell: Cell, model: Classifier, history: pa.Table, begun: float) -> dict[str, object]:
+    """What is recorded of a trained cell; `begun` by the clock that counts its seconds."""
+    return {
+        "cell_id": cell.id,
+        "cell": cell.resolved(),
+        "train_accuracy": history["train_accuracy"][-1].as_py(),
+        # Of the weights that are kept, which need not be those of the last epoch.
+        "test_accuracy": accuracy(model, on(bench.device, bench.split(cell.dataset, "test"))),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds": time.perf_counter() - begun,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **bench.provenance,
+    }
+
+
+def _made(bench: Bench, cell: Cell, watch: "_Watch") -> tuple[Classifier, pa.Table]:
     """The trained model and its history."""
     base = base_of(cell)
-    before = trained(store, base.cell, settings)[0] if base else None
+    before = bench.trained(base.cell)[0] if base else None
     if base and before and base.role == "weights":
         if watch.wanted:
             raise TaskError("a cell that is only evaluated otherwise has no epochs: ask the cell it is trained as")
-        return _evaluated(store, cell, base, before, settings)
+        return _evaluated(bench, cell, base, before)
     start = before if base and base.role == "start" else None
     teacher = before if base and base.role == "teacher" else None
     try:
-        return train(cell, root_of(settings), device(), watch, state=watch.resume(), start=start, teacher=teacher)
+        return train(cell, bench.root, bench.device, watch, state=watch.resume(), start=start, teacher=teacher)
     except StateError as error:
         watch.begin_anew(str(error))
-        return train(cell, root_of(settings), device(), watch, start=start, teacher=teacher)
+        return train(cell, bench.root, bench.device, watch, start=start, teacher=teacher)
 
 
-def _evaluated(
-    store: Store, cell: Cell, base: Base, before: Classifier, settings: Settings
-) -> tuple[Classifier, pa.Table]:
+def _evaluated(bench: Bench, cell: Cell, base: Base, before: Classifier) -> tuple[Classifier, pa.Table]:
     """A cell with the weights of another, from which only its evaluation differs."""
-    model = build_model(cell, kept_split(cell.dataset, "test", root_of(settings)))
+    model = build_model(cell, bench.split(cell.dataset, "test"))
     model.load_state_dict(before.state_dict())
-    return model.to(device()).eval(), store.cells.history(base.cell.id)
+    return model.to(bench.device).eval(), bench.store.cells.history(base.cell.id)
 
 
 def _lacks(store: Store, case: Case, count: int, weights: str) -> bool:
@@ -107,9 +108,10 @@ def _lacks(store: Store, case: Case, count: int, weights: str) -> bool:
 class _Watch:
     """Looks at a training after each epoch: tells how far it is, measures, keeps its state now and then."""
 
-    def __init__(self, store: Store, cell: Cell, settings: Settings, wanted: Mapping[Case, int]) -> None:
+    def __init__(self, bench: Bench, cell: Cell, wanted: Mapping[Case, int]) -> None:
         self.wanted = wanted
-        self._store, self._cell, self._settings = store, cell, settings
+        self._bench, self._cell = bench, cell
+        self._store = bench.store
         self._traced: dict[str, pa.Table] = {}
         self.seconds_before = 0.0
         """What the epochs took that a worker made which was lost."""
@@ -158,19 +160,19 @@ class _Watch:
             rows = self._traced[case.id]
             epochs = len(pc.unique(rows["epoch"]))
             order = np.arange(len(rows)).reshape(epochs, count, -1).swapaxes(0, 1).reshape(-1)
-            signed_rows = signed(rows.take(order), self._cell, self._settings)
+            signed_rows = self._bench.signed(rows.take(order), self._cell)
             self._store.shards.save(case.id, Range(0, count), signed_rows, weights, canonical(case.resolved()))
 
     def _measured(self, case: Case, count: int, epoch: Epoch) -> pa.Table:
-        images, labels, samples = samples_of(case, Range(0, count), root_of(self._settings))
+        images, labels, samples = self._bench.samples_of(case, Range(0, count))
         return probe_samples(
             epoch.model,
             case,
             images,
             labels,
             samples,
-            batch_size=self._settings.batch_size,
-            fixed_batch=self._settings.fixed_batch,
+            batch_size=self._bench.batch_size,
+            fixed_batch=self._bench.fixed_batch,
             epoch=epoch.number,
         )
 

@@ -44,7 +44,7 @@ def timed_grid(folder, seconds, shards, shard_size, slots):
     from grid.run.launch import launch
     from grid.spec.read import load_spec
     from grid.store.store import Store
-    from grid.work.attempt import Settings
+    from grid.work.task import Settings
 
     per_case = min(shards, 500)
     cases = -(-shards // per_case)
