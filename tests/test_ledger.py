@@ -7,7 +7,7 @@ from test_plan import ONE, OTHER, STRONG, TWO, WEAK, plan, wanted
 
 from grid.plan.plan import NOTHING, CellWork, Plan, make_plan
 from grid.ranges import Range
-from grid.run.ledger import COMPACT_FILES, MAX_LOST, NOTHING_DONE, Ledger
+from grid.run.ledger import MAX_LOST, MERGED_FILES, NOTHING_DONE, Ledger
 from grid.work.task import Task
 from tasks.config import Attack, Budget, Case, Component, Probe
 
@@ -194,22 +194,22 @@ def test_of_cells_that_were_there_before_the_plan_is_believed():
     assert len(begun(book)) == 7
 
 
-@pytest.mark.parametrize(("num_files", "merges"), [(COMPACT_FILES - 1, 0), (COMPACT_FILES, 3)])
+@pytest.mark.parametrize(("num_files", "merges"), [(MERGED_FILES - 1, 0), (MERGED_FILES, 3)])
 def test_finished_cases_of_many_files_are_merged_when_there_is_nothing_better_to_do(num_files, merges):
     order = finish(ledger(num_files=num_files))
-    assert [task.case for task in order if task.kind == "compact"] == [WEAK, STRONG, OTHER][:merges]
-    assert "compact" not in kinds(order[:11])
+    assert [task.case for task in order if task.kind == "merge"] == [WEAK, STRONG, OTHER][:merges]
+    assert "merge" not in kinds(order[:11])
 
 
 def test_a_case_of_which_a_shard_failed_is_not_merged():
-    book = ledger(plan({}, trained=[ONE, TWO]), num_files=COMPACT_FILES)
+    book = ledger(plan({}, trained=[ONE, TWO]), num_files=MERGED_FILES)
     book.failed(book.next(), "no luck")
-    assert [task.case for task in finish(book) if task.kind == "compact"] == [STRONG, OTHER]
+    assert [task.case for task in finish(book) if task.kind == "merge"] == [STRONG, OTHER]
 
 
 def test_a_merge_that_fails_leaves_nothing_missing():
-    book = ledger(plan({}, trained=[ONE, TWO]), num_files=COMPACT_FILES)
-    while (task := book.next()).kind != "compact":
+    book = ledger(plan({}, trained=[ONE, TWO]), num_files=MERGED_FILES)
+    while (task := book.next()).kind != "merge":
         book.done(task)
     book.failed(task, "merged by somebody else")
     assert book.outcome().exit_code == 0

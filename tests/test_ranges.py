@@ -24,7 +24,7 @@ def test_shards_are_cut_at_multiples_of_their_size_so_that_a_resumed_run_cuts_al
     assert list(cut([Range(200, 300)], 100)) == [Range(200, 300)]
 
 
-def test_of_a_compacted_file_and_its_parts_only_the_compacted_one_counts():
+def test_of_a_merged_file_and_its_parts_only_the_merged_one_counts():
     assert cover([Range(0, 10), Range(10, 20), Range(0, 20)]) == [Slice(Range(0, 20), 0, 20)]
 
 

@@ -144,7 +144,7 @@ def test_a_cell_that_cannot_be_trained_skips_its_shards_only(tmp_path):
 
 def test_a_merge_that_fails_is_an_event_and_no_failure(tmp_path):
     def answer(task):
-        return Failed("error", "FileNotFoundError", "merged by somebody else") if task.kind == "compact" else Done(0.1)
+        return Failed("error", "FileNotFoundError", "merged by somebody else") if task.kind == "merge" else Done(0.1)
 
     run, store = execute(tmp_path, plan({}, trained=[ONE, TWO], size=10), AtOnce(answer), size=10)
     folder = Path(store.location, "shards", WEAK.id)

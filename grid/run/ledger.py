@@ -19,7 +19,7 @@ from tasks.config import Case
 
 MAX_LOST = 3
 """A task whose worker was lost this often is not tried again."""
-COMPACT_FILES = 16
+MERGED_FILES = 16
 """A finished case of at least this many files is merged into one."""
 
 
@@ -124,8 +124,8 @@ class Ledger:
             self._num_left[task.case.id] -= 1
             if not self._num_left[task.case.id]:
                 del self._num_left[task.case.id]
-                if self._num_files(task.case) >= COMPACT_FILES:
-                    self._merges.append(Task("compact", task.cell, task.case))
+                if self._num_files(task.case) >= MERGED_FILES:
+                    self._merges.append(Task("merge", task.cell, task.case))
 
     def lost(self, task: Task) -> bool:
         """The worker of a task was lost: whether the task is tried again. If not, it has failed."""
@@ -137,7 +137,7 @@ class Ledger:
 
     def failed(self, task: Task, reason: str) -> None:
         """A task left no result. One that merges leaves nothing missing by that, and does not count."""
-        if task.kind == "compact":
+        if task.kind == "merge":
             return
         self.reasons[reason] += 1
         self.tally.failed += 1

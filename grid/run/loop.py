@@ -97,13 +97,13 @@ class Run:
         if failed.kind == "store":
             self._refused = StoreError(failed.message)
         reason = f"{failed.error}: {failed.message}"
-        if task.kind != "compact" and not self._ledger.reasons[reason]:
+        if task.kind != "merge" and not self._ledger.reasons[reason]:
             self._progress.say(f"{task_text(task)} failed: {reason}")
         self._ledger.failed(task, reason)
         if self._refused:
             return
         self._journal.event(task, "failed", error=failed.error, message=failed.message)
-        if task.kind != "compact":  # which the next run or `compact` merges
+        if task.kind != "merge":  # which the next run or `tidy` merges
             self._journal.failure(task, failed, self._ledger.attempts(task), self._ledger.held_up(task))
 
     def _stored(self, case: Case) -> Iterable[Range]:

@@ -35,7 +35,7 @@ def perform(task: Task, bench: Bench) -> float:
             run_shard(bench, case, positions)
         case Task("prepare", _, Case() as case):
             prepare_case(bench, case)
-        case Task("compact", _, Case() as case):
+        case Task("merge", _, Case() as case):
             bench.store.shards.merge(case.id)
     return time.perf_counter() - begun
 

@@ -9,7 +9,7 @@ from typing import Literal
 from grid.ranges import Range
 from tasks.config import Case, Cell
 
-Kind = Literal["train", "prepare", "attack", "probe", "compact"]
+Kind = Literal["train", "prepare", "attack", "probe", "merge"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Task:
-    """Train a cell, prepare the attack of a case, attack or probe a shard of it, or compact it.
+    """Train a cell, prepare the attack of a case, attack or probe a shard of it, or merge its files.
 
     `traced` are the probes that a training makes after each of its epochs, with how many samples each wants.
     """
