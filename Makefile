@@ -11,7 +11,8 @@ quickstart: $(READY)
 	$(BIN)/attackgrid table stores/quickstart
 
 test: $(READY)
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/test_ray.py --cov --cov-report= --cov-fail-under=0
+	$(BIN)/python -m pytest --cov --cov-append tests/test_ray.py
 
 check: $(READY)
 	$(BIN)/ruff check .
