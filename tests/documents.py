@@ -15,7 +15,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from grid.cli import main
-from grid.questions import TABLES
+from grid.questions import TABLES, VIEWS
 from tasks import registry
 from tasks.registry import REQUIRED, Description
 
@@ -155,6 +155,8 @@ def views() -> str:
     """Each view that a question may name, and what a row of it is."""
     text = (SQL / "views.sql").read_text(encoding="utf-8")
     found = re.findall(r"((?:^-- .*\n)+)CREATE VIEW (\w+) AS", text, re.MULTILINE)
+    if missing := set(VIEWS) - {name for _, name in found}:
+        raise ValueError(f"views.sql says of {', '.join(sorted(missing))} not what a row is")
     lines = [row([f"`{name}`", " ".join(said.replace("-- ", "").split())]) for said, name in found]
     return "\n".join([row(["view", "what a row is"]), row(["---", "---"]), *lines])
 

@@ -1,5 +1,6 @@
 """Grids for tests that really run: specs, launches in this process or another, and the rows that came out."""
 
+import json
 import os
 import subprocess
 import sys
@@ -59,6 +60,12 @@ def command(*words, **options):
         [sys.executable, "-m", "grid", *(str(word) for word in words)],
         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
     )  # fmt: skip
+
+
+def answered(result):
+    """The rows that a command printed with `--json`, those of all tables one after the other."""
+    printed = json.loads(result.stdout)
+    return printed["rows"] if "rows" in printed else [row for table in printed["tables"] for row in table["rows"]]
 
 
 def rows(location):

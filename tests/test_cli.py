@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from grids import call, launch, rows, write_spec
+from grids import answered, call, launch, rows, write_spec
 
 from grid.store import files
 from tasks.schema import FORMAT
@@ -101,7 +101,7 @@ def test_a_spec_that_is_not_there_is_said(tmp_path):
     assert "no.yaml" in result.stderr
 
 
-@pytest.mark.parametrize("command", [["table"], ["status"], ["resume"], ["compact"], ["sql"]])
+@pytest.mark.parametrize("command", [["table"], ["status"], ["resume"], ["tidy"], ["sql"]])
 def test_a_store_that_is_not_there_is_said_with_exit_code_4(tmp_path, command):
     words = [*command, tmp_path / "nowhere", *(["select 1"] if command == ["sql"] else [])]
     result = call(*words)
@@ -195,15 +195,15 @@ def test_every_format_has_every_row(store, form):
     assert result.stdout.count("fgsm") >= 2
 
 
-def test_all_tables_as_json_are_one_list(store):
-    (found,) = json.loads(call("table", store, "--json").stdout)
+def test_all_tables_as_json_are_one_object(store):
+    (found,) = json.loads(call("table", store, "--json").stdout)["tables"]
     assert (found["grid"], found["table"]) == ("toy", "robust_accuracy")
     assert len(found["rows"]) == 6
 
 
 @pytest.mark.parametrize("view", ["cells", "cases", "samples", "coverage", "failures", "runs"])
 def test_every_view_can_be_asked(store, view):
-    (counted,) = json.loads(call("sql", store, f"select count(*) as n from {view}", "--json").stdout)
+    (counted,) = answered(call("sql", store, f"select count(*) as n from {view}", "--json"))
     assert counted["n"] == {"cells": 2, "cases": 4, "samples": 160, "coverage": 4, "failures": 0, "runs": 1}[view]
 
 
@@ -225,21 +225,109 @@ def test_status_says_what_is_missing_and_ends_with_3_until_nothing_is(tmp_path):
     min((store / "shards").rglob("*.parquet")).unlink()
     result = call("status", store, "--json")
     assert result.exit_code == 3
-    assert sum(row["missing"] for row in json.loads(result.stdout)) == 10
+    assert sum(row["missing"] for row in answered(result)) == 10
     assert call("resume", store, "--address", "inline", "--quiet").exit_code == 0
     assert call("status", store).exit_code == 0
 
 
 def test_an_unknown_table_or_grid_is_said_with_those_there_are(store):
-    assert "There are: robust_accuracy" in call("table", store, "no").stderr
-    assert "There are: toy" in call("table", store, "--grid", "no").stderr
+    assert "unknown table 'no'. Known: certified" in call("table", store, "no").stderr
+    for command in (["table"], ["sql", "select 1"], ["status"], ["resume"]):
+        asked = call(command[0], store, *command[1:], "--grid", "no")
+        assert (asked.exit_code, asked.stdout) == (2, "")
+        assert "unknown grid 'no'. Known: toy" in asked.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["check", "no.yaml"], 2),
+        (["check", "no"], 2),
+        (["check"], 2),
+        (["plan", "no.yaml", "--store", "S"], 2),
+        (["launch", "no.yaml", "--store", "S"], 2),
+        (["table", "no"], 4),
+        (["sql", "no", "select 1"], 4),
+        (["status", "no"], 4),
+        (["resume", "no"], 4),
+        (["tidy", "no"], 4),
+        (["list", "no"], 2),
+        (["list", "attacks", "no"], 2),
+        (["list", "attacks", "--colour"], 2),
+        (["table"], 2),
+    ],
+)
+def test_json_is_one_object_also_where_something_is_wrong(tmp_path, monkeypatch, words, code):
+    monkeypatch.chdir(tmp_path)
+    result = call(*words, "--json")
+    said = json.loads(result.stdout)
+    assert (result.exit_code, said["ok"], said["exit_code"]) == (code, False, code)
+    assert said["message"]
+    assert said["message"].splitlines()[0] in result.stderr
+
+
+def test_json_is_one_object_of_every_command(tmp_path, store):
+    spec = write_spec(tmp_path, attacks=["deepfool"], samples={"count": 10})
+    inline = ("--address", "inline", "--quiet")
+    for words in (
+        ["check", spec],
+        ["check", "--schema"],
+        ["plan", spec, "--store", store],
+        ["launch", spec, "--store", tmp_path / "new", *inline],
+        ["resume", store, *inline],
+        ["status", store],
+        ["tidy", store],
+        ["table", store],
+        ["table", store, "worst_case"],
+        ["sql", store, "select 1 as one"],
+        ["list", "attacks"],
+        ["list", "specs"],
+        ["list", "attack", "pgd"],
+    ):
+        assert isinstance(json.loads(call(*words, "--json").stdout), dict), words
+
+
+def test_what_is_printed_can_go_to_a_file(tmp_path, store):
+    for words in (["table", store, "--format", "csv"], ["sql", store, "select 1 as one"], ["list", "heads"]):
+        shown, path = call(*words).stdout, tmp_path / "out.txt"
+        result = call(*words, "-o", path)
+        assert (result.stdout, path.read_text()) == ("", shown)
+    assert call("list", "heads", "-o", tmp_path / "no" / "out.txt").exit_code == 2
+
+
+def test_where_and_grid_narrow_every_question(store):
+    heads = "select distinct head from samples order by all"
+    assert answered(call("sql", store, heads, "--json", "--where", "head=softmax")) == [{"head": "softmax"}]
+    assert len(answered(call("table", store, "--json", "--where", "head=softmax,attack=fgsm"))) == 2
+    assert {row["cell"].split(" / ")[3] for row in
+            answered(call("status", store, "--json", "--where", "head=softmax"))} == {"softmax"}  # fmt: skip
+    wrong = call("sql", store, heads, "--where", "heat=softmax")
+    assert (wrong.exit_code, "Did you mean 'head'" in wrong.stderr) == (2, True)
+
+
+def test_a_component_is_listed_with_all_that_is_known_of_it():
+    text = call("list", "attacks", "pgd").stdout
+    assert "https://arxiv.org/abs/1706.06083" in text
+    assert "random_start  bool" in text
+    told = json.loads(call("list", "attack", "pgd", "--json").stdout)
+    assert (told["name"], told["norms"], told["rows"][0]["parameter"]) == ("pgd", "linf, l2", "steps")
+    assert "Did you mean 'pgd'" in call("list", "attacks", "pdg").stderr
+
+
+def test_shipped_specs_go_by_name_wherever_one_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "quickstart: ok: 2 cells, 11 cases" in call("check", "quickstart").stdout
+    assert "quickstart" in [row["name"] for row in answered(call("list", "specs", "--json"))]
+    assert "Did you mean 'quickstart'" in call("check", "quickstrat").stderr
+    (tmp_path / "quickstart").write_text("name: mine\n")  # a file of that name is the file
+    assert "line 1, cells" in call("check", "quickstart").stderr
 
 
 @pytest.mark.parametrize(
     "kind", ["datasets", "architectures", "activations", "heads", "defenses", "trainings", "attacks"]
 )
 def test_components_are_listed_with_their_parameters(kind):
-    listed = json.loads(call("list", kind, "--json").stdout)
+    listed = answered(call("list", kind, "--json"))
     assert listed
     assert all(row["summary"] for row in listed)
     assert call("list", kind).exit_code == 0
@@ -252,4 +340,4 @@ def test_an_unknown_kind_is_said_with_those_there_are():
 
 
 def test_the_schema_is_json():
-    assert json.loads(call("schema").stdout)["$schema"].startswith("https://json-schema.org/")
+    assert json.loads(call("check", "--schema").stdout)["$schema"].startswith("https://json-schema.org/")

@@ -16,7 +16,7 @@ from grid.questions import METRICS, TABLES
 from grid.results.contents import connect
 from grid.results.query import run_sql
 from grid.spec.keys import BLOCK_KEYS, HARNESS_KEYS, KEYS, PROBE_KEYS, SOURCE
-from grid.spec.listing import components
+from grid.spec.listing import rows as components
 from grid.store.store import Store
 from tasks import registry
 

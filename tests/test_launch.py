@@ -4,7 +4,7 @@ import json
 
 import grid_components
 import pytest
-from grids import SLOW, call, command, launch, rows, write_spec
+from grids import SLOW, answered, call, command, launch, rows, write_spec
 
 from grid.store import files
 
@@ -79,7 +79,7 @@ def test_an_edited_spec_moves_the_tables_and_deletes_nothing(tmp_path):
     before = len(rows(store))
     launch(write_spec(tmp_path, attacks=[{"fgsm": {"eps": 0.3}}]), store)
     assert len(rows(store)) == before + 80
-    table = json.loads(call("table", store, "robust_accuracy", "--json").stdout)
+    table = answered(call("table", store, "robust_accuracy", "--json"))
     assert {(row["attack"], row["eps"]) for row in table if row["eps"]} == {("fgsm", "0.3")}
     assert "nothing was missing" in launch(write_spec(tmp_path), store).stderr
 
@@ -91,7 +91,7 @@ def test_resume_needs_no_spec(tmp_path, spec):
     spec.unlink()
     result = call("resume", store, "--address", "inline", "--cpus", 1, "--json")
     assert result.exit_code == 0
-    (facts,) = json.loads(result.stdout)
+    (facts,) = json.loads(result.stdout)["grids"]
     assert (facts["name"], facts["outcome"], facts["samples"]) == ("toy", "complete", 80)
     assert len(rows(store)) == 80
 
@@ -165,10 +165,10 @@ def test_an_attack_that_breaks_its_contract_fails_its_shards_and_nothing_else(tm
     assert message in result.stderr
     assert "done 1 cells, 4 shards, 40 samples; failed 4; skipped 0" in result.stderr
     assert "Traceback" not in result.stderr
-    failures = json.loads(call("sql", tmp_path / "store", "select * from failures", "--json").stdout)
+    failures = answered(call("sql", tmp_path / "store", "select * from failures", "--json"))
     assert len(failures) == 4
     assert all("Traceback" in failure["traceback"] for failure in failures)
-    table = json.loads(call("table", tmp_path / "store", "robust_accuracy", "--json").stdout)
+    table = answered(call("table", tmp_path / "store", "robust_accuracy", "--json"))
     (missing,) = [row for row in table if "misbehaving" in row["attack"]]
     assert missing["accuracy"] is None
     assert missing["n"] == 0
@@ -183,9 +183,8 @@ def test_a_failed_shard_is_tried_again_by_the_same_command(tmp_path, monkeypatch
     monkeypatch.setattr(grid_components, "slow", real)
     assert launch(spec, tmp_path / "store").exit_code == 0
     assert len(rows(tmp_path / "store")) == 80
-    open_failures = json.loads(
-        call("sql", tmp_path / "store", "select count(*) n from failures where not resolved", "--json").stdout
-    )
+    question = "select count(*) n from failures where not resolved"
+    open_failures = answered(call("sql", tmp_path / "store", question, "--json"))
     assert open_failures == [{"n": 0}]
 
 
@@ -226,7 +225,7 @@ def test_a_torn_shard_is_set_aside_and_done_again(tmp_path, spec, undisturbed):
     table = call("table", store, "robust_accuracy", "--json")
     assert table.exit_code == 4
     assert f"{torn}: torn, or no Parquet file" in table.stderr
-    assert not all(row["complete"] for row in json.loads(table.stdout))
+    assert not all(row["complete"] for row in answered(table))
     assert plan(spec, store)["shards_to_run"] == 1
     result = launch(spec, store)
     assert result.exit_code == 0
@@ -293,7 +292,7 @@ def test_two_launches_at_the_same_time_count_nothing_twice(tmp_path, spec, undis
         assert run.returncode == 0, err
     exact = ["case_id", "sample", "adv_pred", "success", "steps"]
     assert rows(tmp_path / "store").select(exact).equals(undisturbed.select(exact))
-    counted = json.loads(call("sql", tmp_path / "store", "select count(*) n from samples", "--json").stdout)
+    counted = answered(call("sql", tmp_path / "store", "select count(*) n from samples", "--json"))
     assert counted == [{"n": 160}]
 
 
@@ -301,5 +300,5 @@ def test_two_grids_in_a_store_share_their_training_and_their_shards(tmp_path, sp
     launch(spec, tmp_path / "store")
     result = launch(write_spec(tmp_path, name="second", samples={"count": 20}), tmp_path / "store")
     assert "nothing was missing" in result.stderr
-    counted = json.loads(call("sql", tmp_path / "store", "select count(*) n from samples", "--json").stdout)
+    counted = answered(call("sql", tmp_path / "store", "select count(*) n from samples", "--json"))
     assert counted == [{"n": 160}]

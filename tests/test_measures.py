@@ -1,11 +1,10 @@
 """The tables of what probes found, over all images and by class, on stores small enough to work out by hand."""
 
-import json
 import math
 import statistics
 
 import pytest
-from grids import call
+from grids import answered, call
 from probe_stores import answer, measured, probed_row, store_of, together
 from test_query import wanted_row
 
@@ -181,7 +180,7 @@ def test_the_command_says_the_same_as_json_and_as_text(tmp_path):
     store = store_of(tmp_path, [probed_row("c", "k")], [(0, rows)])
     shown = call("table", store.location, "measures", "--json")
     assert shown.exit_code == 0, shown.output
-    assert json.loads(shown.stdout) == answer(store, "measures")
+    assert answered(shown) == answer(store, "measures")
     text = call("table", store.location, "measures").stdout
     assert "probe       measure                   mean  median   sd  min  max  n  absent  samples" in text
     assert "confidence  correct  0.75 [0.3006, 0.9544]       1  0.5    0    1  4       0      4/4" in text

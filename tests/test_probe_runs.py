@@ -1,11 +1,9 @@
 """Probes in a grid: planned, run, cut into shards, resumed, made after each epoch, and read in SQL."""
 
-import json
-
 import pyarrow.parquet as pq
 import pytest
 import torch
-from grids import call, launch, write_spec
+from grids import answered, call, launch, write_spec
 
 from tasks.config import Case, Cell, Component, Probe
 from tasks.model import build_model, load_split
@@ -18,7 +16,7 @@ EACH = [{"confidence": {"epochs": "each", "samples": 6}}]
 def sql(store, text):
     found = call("sql", store, text, "--json")
     assert found.exit_code == 0, found.stderr
-    return json.loads(found.stdout)
+    return answered(found)
 
 
 def probing(folder, **changes):
@@ -112,7 +110,7 @@ def test_probes_are_excluded_by_their_name_and_shown_by_status(tmp_path):
     assert [(row["head"], row["probe"]) for row in found] == [
         *(("softmax", "input_gradient"), ("softrmax", "confidence"), ("softrmax", "input_gradient"))
     ]
-    shown = json.loads(call("status", tmp_path / "store", "--json").stdout)
+    shown = answered(call("status", tmp_path / "store", "--json"))
     assert sorted(row["attack_or_probe"] for row in shown) == ["confidence", "input_gradient", "input_gradient"]
 
 

@@ -201,7 +201,7 @@ def test_a_grid_of_probes_answers_every_table(tmp_path):
     assert ran.exit_code == 0, ran.output
     shown = call("table", tmp_path / "store", "--json")
     assert shown.exit_code == 0, shown.output
-    found = {part["table"]: part["rows"] for part in json.loads(shown.stdout)}
+    found = {part["table"]: part["rows"] for part in json.loads(shown.stdout)["tables"]}
     assert list(found) == tables
     assert all(row["complete"] for rows in found.values() for row in rows)
     each = [row for row in found["measures"] if row["epoch"] is not None]

@@ -1,6 +1,5 @@
 """A real Ray on this machine: pretend GPUs, several nodes, and everything killed that can be."""
 
-import json
 import operator
 import os
 import random
@@ -10,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from grids import SLOW, call, command, environment, launch, rows, write_spec
+from grids import SLOW, answered, call, command, environment, launch, rows, write_spec
 from ray.cluster_utils import Cluster
 
 from grid.errors import ClusterError
@@ -102,7 +101,7 @@ def test_two_pretend_gpus_in_halves_give_four_workers_and_each_row_names_its_gpu
     _, err = run.communicate(timeout=200)
     assert run.returncode == 0, err
     question = "select gpu, count(distinct worker) workers, count(*) n from samples group by gpu order by gpu"
-    found = json.loads(call("sql", tmp_path / "store", question, "--json").stdout)
+    found = answered(call("sql", tmp_path / "store", question, "--json"))
     assert [(row["gpu"], row["workers"]) for row in found] == [("0", 2), ("1", 2)]
     assert sum(row["n"] for row in found) == 120
 
@@ -205,7 +204,7 @@ def test_a_grid_on_two_nodes_is_finished_when_one_of_them_is_killed(tmp_path, un
         def both_work():
             if not num_shards(store):
                 return False
-            return json.loads(call("sql", store, question, "--json").stdout)[0]["n"] == 2
+            return answered(call("sql", store, question, "--json"))[0]["n"] == 2
 
         wait_until(both_work, "shards from both nodes")
         cluster.remove_node(second, allow_graceful=False)

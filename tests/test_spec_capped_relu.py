@@ -1,13 +1,12 @@
 """The spec of the capped rectifiers: its tables have the size of the dissertation's, and a small part is really run."""
 
-import json
 from collections import Counter
 from functools import cache
 from pathlib import Path
 
 import pytest
 from expansions import cases, cells, published_cases
-from grids import call
+from grids import answered, call
 
 from grid.spec.read import load_spec
 
@@ -129,7 +128,7 @@ def test_the_tables_of_the_study_are_complete_on_real_images(tmp_path):
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     tables = {
-        name: json.loads(call("table", store, name, "--json").stdout)
+        name: answered(call("table", store, name, "--json"))
         for name in ("published", "robust_accuracy", "worst_case", "minimal_norm", "transfer")
     }
     assert all(rows and all(row["complete"] for row in rows) for rows in tables.values())
@@ -141,7 +140,7 @@ def test_the_tables_of_the_study_are_complete_on_real_images(tmp_path):
     assert (pgd["dataset"], pgd["eps"], pgd["as_published_n"]) == ("fashion_mnist", "0.05", 20)
     assert "PGD accuracy above FGSM accuracy" in pgd["note"]
     asked = "select probe, count(distinct cell_id) as cells, count(*) as n from measures group by all order by all"
-    measured = json.loads(call("sql", store, asked, "--json").stdout)
+    measured = answered(call("sql", store, asked, "--json"))
     assert [(row["probe"], row["cells"]) for row in measured] == [
         *(("perturbation_growth", 2), ("sensitivity_map", 4), ("zero_gradient_distance", 1))
     ]

@@ -1,6 +1,5 @@
 """The specs of the sigmoid's temperature and of winner-takes-all: what they ask for, and a part of each, really run."""
 
-import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -8,7 +7,7 @@ from statistics import NormalDist
 
 import pytest
 from expansions import cases, cells, published_cases
-from grids import call
+from grids import answered, call
 
 from grid.spec.read import load_spec
 
@@ -33,7 +32,7 @@ def lwta():
 def ask(store, question):
     result = call("sql", store, question, "--json")
     assert result.exit_code == 0, result.stderr
-    return json.loads(result.stdout)
+    return answered(result)
 
 
 def smoke(spec, store, *overrides):
@@ -205,7 +204,7 @@ def test_the_sigmoid_study_is_measured_on_real_images(tmp_path):
     assert agreed["zero"] <= 1
     history = ask(store, "select count(*) as n, count(test_accuracy) as tested from history")
     assert history == [{"n": 12, "tested": 12}]
-    found = json.loads(call("table", store, "published", "--json").stdout)
+    found = answered(call("table", store, "published", "--json"))
     assert [(row["as_published_n"], row["complete"]) for row in found] == [(20, True)] * 6
 
 
@@ -240,7 +239,7 @@ def test_the_rows_of_the_lwta_study_are_measured_on_real_images(tmp_path):
     )
     assert [(row["defense"], row["n"], row["agree"]) for row in radii] == [("randomised_smoothing", 10, True)]
     assert (radii[0]["most"] or 0) <= 0.25 * NormalDist().inv_cdf(0.001 ** (1 / 50)) + 1e-6
-    found = json.loads(call("table", store, "published", "--json").stdout)
+    found = answered(call("table", store, "published", "--json"))
     assert {row["activation"] for row in found} == {"relu", "lwta"}
     assert len(found) == (5 + 1) * 4
     assert all(row["complete"] for row in found)

@@ -1,12 +1,11 @@
 """The specs that ship: they load, in every profile, and a small part of each is really run on real images."""
 
-import json
 from pathlib import Path
 
 import pytest
 import yaml
 from expansions import cases, cells
-from grids import call
+from grids import answered, call
 
 from grid.spec.read import load_spec
 
@@ -44,7 +43,7 @@ def test_a_published_value_stands_beside_what_is_measured_on_real_images(tmp_pat
         "--set", "samples.count=20",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
-    found = json.loads(call("table", store, "published", "--json").stdout)
+    found = answered(call("table", store, "published", "--json"))
     assert len(found) == 24 + 6
     assert all(
         row["published"] is not None and row["as_published"] is not None for row in found if "accuracy" in row["metric"]
@@ -68,13 +67,13 @@ def test_the_tables_of_the_geometry_study_are_made_on_real_images(tmp_path):
         "--set", "exclude=[{attack: fgsm, eps: [0.005, 0.01]}]",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
-    fooling = json.loads(call("table", store, "fooling", "--json").stdout)
+    fooling = answered(call("table", store, "fooling", "--json"))
     assert {row["attack"].partition("(")[0] for row in fooling} == {
         *("fgsm", "deepfool", "sparsefool", "one_pixel", "universal")
     }
     assert all(row["complete"] for row in fooling)
     fitted = [row for row in fooling if row["attack"].startswith("universal")]
     assert all(0 <= row["fit_fooling_rate"] <= 1 and row["n_attacked"] == 8 for row in fitted)
-    transfer = json.loads(call("table", store, "transfer", "--json").stdout)
+    transfer = answered(call("table", store, "transfer", "--json"))
     pairs = [(row["source_architecture"], row["architecture"]) for row in transfer if "eps=15" in row["attack"]]
     assert sorted(pairs) == sorted(2 * [(a, b) for a in NETWORKS for b in NETWORKS])

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from grids import call, launch, write_spec
+from grids import answered, call, launch, write_spec
 from safetensors.torch import load_file
 
 from grid.store.unfinished import Trainings
@@ -27,7 +27,7 @@ def contents(store: Path) -> list[bytes]:
 
 
 def history(store, text="select * exclude (cell_id, seconds) from history order by cell_id, epoch"):
-    return json.loads(call("sql", store, text, "--json").stdout)
+    return answered(call("sql", store, text, "--json"))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_training_whose_worker_was_lost_goes_on_and_comes_out_the_same(tmp_pat
         killed_after(patch, epoch)
         with pytest.raises(Killed):
             call_raising(spec, cut)
-    assert json.loads(call("sql", cut, "select epoch, epochs from trainings", "--json").stdout) == [
+    assert answered(call("sql", cut, "select epoch, epochs from trainings", "--json")) == [
         {"epoch": epoch, "epochs": 5}
     ]
     assert f"epoch {epoch}/5" in call("status", cut).stdout
@@ -117,7 +117,7 @@ def test_a_cell_that_is_evaluated_otherwise_shares_the_weights_and_not_the_predi
     assert len(set(contents(store))) == 1
     found = history(store, "select test_accuracy from cells order by test_accuracy")
     assert found[0]["test_accuracy"] < found[1]["test_accuracy"] == found[2]["test_accuracy"]
-    shown = json.loads(call("table", store, "robust_accuracy", "--json").stdout)
+    shown = answered(call("table", store, "robust_accuracy", "--json"))
     assert len(shown) == 4, "the cell that only the others need has no line"
 
 

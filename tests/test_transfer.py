@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from grids import SLOW, call, launch, rows, write_spec
+from grids import SLOW, answered, call, launch, rows, write_spec
 
 from grid.store.store import Store
 
@@ -24,7 +24,7 @@ def tasks_of(store):
 
 
 def ask(store, text):
-    return json.loads(call("sql", store, text, "--json").stdout)
+    return answered(call("sql", store, text, "--json"))
 
 
 def test_a_transfer_waits_for_its_source_and_is_a_case_of_its_own(tmp_path):
@@ -122,7 +122,7 @@ def test_a_targeted_case_is_resumed_by_its_samples_whatever_the_shard_size(tmp_p
     counts = ask(tmp_path / "store", "select count(*) as n, count(distinct (sample, target)) as pairs, "
                  "max(position) as last from samples group by case_id")  # fmt: skip
     assert counts == [{"n": 360, "pairs": 360, "last": 39}] * 2
-    call("compact", tmp_path / "store")
+    call("tidy", tmp_path / "store")
     assert ask(tmp_path / "store", text) == ask(tmp_path / "fresh", text)
     assert all(len(list(case.iterdir())) == 1 for case in (tmp_path / "store/shards").iterdir())
 
@@ -138,7 +138,7 @@ def test_a_cascade_is_resumed_and_cut_like_any_case(tmp_path, words):
     found = ask(tmp_path / "store", text)
     assert found == ask(tmp_path / "fresh", text)
     assert {row["member"] for row in found} == {None, 1, 2}
-    lines = json.loads(call("table", tmp_path / "store", "robust_accuracy", "--json").stdout)
+    lines = answered(call("table", tmp_path / "store", "robust_accuracy", "--json"))
     accuracies = sorted(line["accuracy"] for line in lines if line["attack"] == "two")
     robust = Counter(row["case_id"] for row in found if row["clean_correct"] and not row["success"])
     assert accuracies == sorted(robust[case] / 40 for case in {row["case_id"] for row in found})

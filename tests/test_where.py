@@ -51,7 +51,7 @@ def store(folder):
         cases = rows_of(con, "select cell_id, case_id, head from cases where attack = 'deepfool'")
     for cell, case, head in cases:
         about = {"task_id": f"attack-{case}", "cell_id": cell, "case_id": None if head == "softmax" else case}
-        store.record_failure(case, "2026-01-01T00:00:00", about | {"attempt": 1})
+        store.failures.save(case, "2026-01-01T00:00:00", about | {"attempt": 1})
     return store
 
 
@@ -175,12 +175,12 @@ def test_a_transfer_keeps_its_source_where_that_is_not_selected(store):
         assert rows_of(con, "select distinct head from cells") == [("softmax",)]
 
 
-def test_completeness_is_that_of_what_is_selected(store, tmp_path):
-    folder = shutil.copytree(store.files.root, tmp_path / "store")
+def test_completeness_is_that_of_what_is_selected(store, folder, tmp_path):
+    copy = shutil.copytree(folder / "store", tmp_path / "store")
     with narrowed(store) as con:
         [(case,)] = rows_of(con, "select min(case_id) from cases where attack = 'deepfool'")
-    shutil.rmtree(folder / "shards" / case)
-    cut = Store.existing(str(folder))
+    shutil.rmtree(copy / "shards" / case)
+    cut = Store.existing(str(copy))
     for text, missing in (("attack=fgsm", 0), ("attack=deepfool", 4)):
         with narrowed(cut, text) as con:
             assert sum(row["missing"] for row in status(con).to_pylist()) == missing

@@ -34,10 +34,13 @@ def read_rows(files: Files, path: str) -> pa.Table:
         return pq.ParquetFile(stream).read(use_threads=False)  # threads cost more than a small file
 
 
-def read_columns(files: Files, path: str, columns: Sequence[str]) -> pa.Table:
-    """Some columns of a file, which may be large. Raises as `read_rows`, also where a column is missing."""
+def read_columns(files: Files, path: str, columns: Sequence[str], repeated: Sequence[str] = ()) -> pa.Table:
+    """Some columns of a file, which may be large; those `repeated` hold each of their values once.
+
+    Raises as `read_rows`, also where a column is missing.
+    """
     with files.open(path) as stream:
-        return pq.read_table(stream, columns=list(columns))
+        return pq.read_table(stream, columns=list(columns), read_dictionary=list(repeated))
 
 
 def read_footer(files: Files, path: str) -> tuple[Mapping[bytes, bytes], int]:

@@ -11,6 +11,8 @@ FROM base.wanted AS w JOIN base.wanted_files AS f USING (file_index);
 CREATE VIEW base.asked AS
 SELECT a.* EXCLUDE (file_index, file_row_number)
 FROM base.all_wanted AS a ANTI JOIN base.left_out AS o USING (file_index, file_row_number);
+
+-- One row per (grid, case, variant), and one per cell of a grid that nothing is asked of.
 CREATE VIEW wanted AS SELECT * EXCLUDE (axes, labels) FROM base.asked;
 
 -- One row per (grid, published value, case).
@@ -55,7 +57,7 @@ SELECT
     variants(variant) AS variant, max(samples_wanted) AS samples_wanted
 FROM base.asked WHERE case_id IS NOT NULL GROUP BY grid, case_id;
 
--- One row per cell that any grid wants or that is trained. `cell_label` is null where no grid wants it.
+-- The cells, their axes as one value.
 CREATE VIEW base.all_cells AS
 WITH asked AS (
     SELECT cell_id, any_value(axes) AS axes, min(cell_label) AS cell_label, any_value(cell_json) AS cell_json
@@ -65,12 +67,14 @@ SELECT
     cell_id, coalesce(a.axes, axes_in(t.cell)) AS axes, a.cell_label, t.cell_id IS NOT NULL AS trained,
     t.* EXCLUDE (cell_id, cell), coalesce(t.cell, a.cell_json) AS cell_json
 FROM asked AS a FULL JOIN base.cells AS t USING (cell_id);
+
+-- One row per cell that any grid wants or that is trained. `cell_label` is null where no grid wants it.
 CREATE VIEW cells AS SELECT cell_id, axes.*, * EXCLUDE (cell_id, axes) FROM base.all_cells;
 
 -- One row per training that is not done, with the last epoch that was told.
 CREATE VIEW trainings AS FROM base.trainings;
 
--- One row per case, of an attack or a probe, that any grid wants. `samples_wanted` is the most that one asks for.
+-- The cases, the axes of their cells as one value.
 CREATE VIEW base.all_cases AS
 WITH asked AS (
     SELECT
@@ -84,6 +88,8 @@ WITH asked AS (
 )
 SELECT a.*, coalesce(s.samples_stored, 0) AS samples_stored
 FROM asked AS a LEFT JOIN stored AS s USING (case_id);
+
+-- One row per case, of an attack or a probe, that any grid wants. `samples_wanted` is the most that one asks for.
 CREATE VIEW cases AS SELECT case_id, cell_id, axes.*, * EXCLUDE (case_id, cell_id, axes) FROM base.all_cases;
 
 -- One row per fact of what the prepare step of an attack made, and per case that uses it.

@@ -1,0 +1,123 @@
+"""Commands about specs and what may stand in them: check, plan, list."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from grid.cli.options import (
+    json_option,
+    output_option,
+    printing_options,
+    profile_option,
+    set_option,
+    shard_option,
+    spec_options,
+    store_option,
+)
+from grid.cli.output import Broken, Output
+from grid.errors import UsageError
+
+# ruff: noqa: PLC0415 - each command imports what it needs: --help must not wait for torch, Ray or DuckDB
+
+
+@click.command(short_help="Validate SPEC and list every problem in it.")
+@click.argument("spec", metavar="SPEC", required=False)
+@click.option("--schema", is_flag=True, help="Print a JSON Schema of specs, for editors, instead.")
+@profile_option
+@set_option
+@json_option
+@output_option
+def check(
+    spec: str | None, schema: bool, profile: str | None, overrides: Sequence[str], as_json: bool, output: Path | None
+) -> None:
+    """Validate SPEC, a file or the name of a shipped spec, and list every problem in it. Runs no component."""
+    out = Output.of(None, output, as_json=as_json)
+    if schema:
+        from grid.spec.json_schema import spec_schema
+
+        out.write(json.dumps(spec_schema(), indent=1))
+        return
+    if spec is None:
+        raise UsageError("check needs a SPEC, or --schema")
+    from grid.plan.expand import expand
+    from grid.spec.read import load_spec
+    from grid.spec.shipped import path_of
+
+    counts = {"cells": 0, "cases": 0, "samples": 0}
+    loaded = load_spec(path_of(spec), profile=profile, overrides=overrides)
+    for wanted in expand(loaded):
+        counts["cells"] += 1
+        counts["cases"] += len(wanted.asks)
+        counts["samples"] += wanted.num_samples
+    if as_json:
+        out.write_object({"ok": True, "name": loaded.name, **counts, "problems": []})
+    else:
+        out.write(f"{spec}: ok: {counts['cells']} cells, {counts['cases']} cases, {counts['samples']} samples")
+
+
+@click.command()
+@spec_options
+@store_option
+@shard_option
+@json_option
+@output_option
+def plan(
+    spec: str,
+    store: str,
+    profile: str | None,
+    overrides: Sequence[str],
+    shard_size: int,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Say what a launch of SPEC would do. Writes nothing."""
+    from grid.plan.expand import expand
+    from grid.plan.plan import make_plan
+    from grid.plan.stored import stored_in
+    from grid.run.options import costs
+    from grid.run.wording import plan_facts, plan_text
+    from grid.spec.read import load_spec
+    from grid.spec.shipped import path_of
+    from grid.store.store import Store
+
+    loaded = load_spec(path_of(spec), profile=profile, overrides=overrides)
+    opened = Store(store)
+    broken = Broken(stays="a launch would set it aside and attack its samples again")
+    made = make_plan(expand(loaded), stored_in(opened, broken), shard_size)
+    facts = plan_facts(loaded.name, made, costs(opened))
+    out = Output.of(None, output, as_json=as_json)
+    if as_json:
+        out.write_object(facts)
+    else:
+        out.write(plan_text(facts))
+
+
+@click.command("list")
+@click.argument("kind")
+@click.argument("name", required=False)
+@printing_options
+def list_all(kind: str, name: str | None, form: str | None, as_json: bool, output: Path | None) -> None:
+    """List the components of KIND, or all that is known of the one called NAME.
+
+    Kinds: datasets, architectures, activations, heads, defenses, trainings, attacks, probes; and specs: those that are
+    shipped, which go by their names.
+    """
+    from grid.spec import listing
+
+    out = Output.of(form, output, as_json=as_json)
+    if name is None:
+        out.write_rows(listing.rows(kind), kind=kind)
+        return
+    facts, parameters = listing.component(kind, name)
+    if out.is_json:
+        out.write_rows(parameters, **facts)
+        return
+    from grid.results.tables import render
+
+    about = "\n".join(f"{key}: {value}" for key, value in facts.items() if key != "doc" and value)
+    out.write("\n\n".join([about, str(facts["doc"]), render(parameters, out.form)]))
+
+
+COMMANDS = (check, plan)
