@@ -19,6 +19,7 @@ class Toy:
     def __init__(self, world):
         self.world = world
         self.calls = []
+        self.num_pings = 0
         self.killed = False
         world.started.append(self)
 
@@ -28,6 +29,7 @@ class Toy:
         return future
 
     def ping(self):
+        self.num_pings += 1
         future = Future()
         if self.world.trouble:
             future.set_exception(OSError(self.world.trouble))
@@ -147,6 +149,14 @@ def test_a_worker_that_does_not_answer_is_given_up_and_what_it_says_later_is_not
     again = pool.submit(abs, -2)
     world.started[1].step()
     assert again.result(60) == 2
+    pool.close()
+
+
+def test_a_worker_that_answers_is_asked_again_and_again_and_stays(world):
+    pool = world.pool(1)
+    (worker,) = world.started
+    wait_until(lambda: worker.num_pings > 3)
+    assert (pool.slots, world.started, worker.killed) == (1, [worker], False)
     pool.close()
 
 
