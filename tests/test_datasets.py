@@ -141,7 +141,9 @@ def test_a_file_with_bytes_too_many_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "images", [b"", b"\0\0", idx((10_000, 32, 32)), idx((10_000,)), gzip.compress(idx((10, 28, 28)))]
+    "images",
+    [b"", b"\0\0", idx((10_000, 32, 32)), idx((10_000,)), gzip.compress(idx((10, 28, 28)))],
+    ids=["empty", "short", "another shape", "labels", "packed"],
 )
 def test_a_file_that_is_no_such_idx_file_is_refused(tmp_path, images):
     root = write(tmp_path, images, idx((10_000,)))
