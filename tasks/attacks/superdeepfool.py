@@ -103,7 +103,7 @@ class _Walk:
 
     def offer(self, rows: Rows, points: Images, margins: Tensor, fools: Tensor) -> None:
         """Take points of some rows that fool and are closer than the best so far."""
-        distances = torch.linalg.vector_norm((points - self.images[rows]).flatten(1), dim=1)
+        distances = _length(points - self.images[rows])
         # On a linear model a projection leads back to where it came from: rounding must not tell which is closer.
         closer = fools & (distances < (1 - 1e-6) * self.distances[rows])
         taken = rows[closer]
@@ -129,10 +129,10 @@ def _pairs(
         return model.targets[:, None], best_other(scores, model.targets)
     gaps = (scores - scores.gather(1, labels[:, None])).abs() / norms
     gaps = gaps.masked_fill(norms == 0, torch.inf).scatter(1, labels[:, None], torch.inf)
-    nearest = gaps.topk(rivals, dim=1, largest=False).indices
+    rising = gaps.topk(rivals, dim=1, largest=False).indices
     # Beyond a boundary it is the normal of that one boundary that counts.
-    nearest[:, 0] = torch.where(fools, best_other(scores, labels), nearest[:, 0])
-    return nearest, labels
+    rising[:, 0] = torch.where(fools, best_other(scores, labels), rising[:, 0])
+    return rising, labels
 
 
 def _nearest(scores: Scores, points: Images, up: Labels, down: Labels, fools: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,5 +143,11 @@ def _nearest(scores: Scores, points: Images, up: Labels, down: Labels, fools: Te
     seen = scores.detach()
     gaps = seen.gather(1, up) - seen.gather(1, down[:, None])
     gaps[:, 1:].masked_fill_(fools[:, None], torch.inf)
-    found = nearest(points, scores, up, down, gaps, lambda slope: torch.linalg.vector_norm(slope.flatten(1), dim=1))
+    found = nearest(points, scores, up, down, gaps, _length)
     return found.gradients / rowwise(found.slopes, points), found.ways, found.all_slopes
+
+
+def _length(delta: Tensor) -> Tensor:
+    """The l2 norm, (n,)."""
+    length: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)
+    return length
