@@ -127,7 +127,7 @@ def test_an_attack_takes_no_components(tmp_path):
 def test_more_variants_of_a_list_than_can_be_planned_are_refused_with_their_most(tmp_path):
     smoothed = f"{{label_smoothing: {{smoothing: {{each: {[n / 1000 for n in range(400)]}}}}}}}"
     problem = problem_with(tmp_path, "defense", f"{{'{STACKED}': [{smoothed}, {smoothed}]}}")
-    assert problem.message.endswith(": more than 100000 variants")
+    assert problem.message.endswith("together more than 30000")
 
 
 # A usual component without its name
