@@ -24,6 +24,7 @@ docs: $(READY)
 	$(BIN)/python tests/documents.py
 
 benchmarks: $(READY)
+	$(BIN)/python tests/benchmarks/planning.py
 	$(BIN)/python tests/benchmarks/overhead.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps adv-lib
 	$(BIN)/python tests/benchmarks/attacks.py --quick
