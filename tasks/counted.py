@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.metrics import Box, best_other, gap_gradient, margins, slack
 from tasks.noise import Noise, drawing, is_stochastic
 from tasks.streams import Streams

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks import registry
-from tasks.config import Attack, Case
+from tasks.cases import Attack, Case
 from tasks.counted import CountedModel, classifier, refuse_broken, scores_of
 from tasks.given import Given, in_batches
 from tasks.intact import intact

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from tasks.config import Budget, Norm
+from tasks.cases import Budget, Norm
 from tasks.types import Images, Labels, Scores
 
 Box = tuple[Tensor, Tensor]

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from tasks import registry
-from tasks.config import CELL_PARTS, Attack, Case, Cell, Component
+from tasks.cases import Attack, Case
+from tasks.config import CELL_PARTS, Cell, Component
 
 
 class Base(NamedTuple):

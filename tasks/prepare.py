@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tasks import registry
-from tasks.config import Case
+from tasks.cases import Case
 from tasks.counted import CountedModel
 from tasks.given import Given
 from tasks.intact import intact

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tasks import registry
-from tasks.config import Budget, Case
+from tasks.cases import Budget, Case
 from tasks.counted import CountedModel
 from tasks.given import Given, in_batches
 from tasks.intact import intact
@@ -54,30 +54,7 @@ def probe_samples(
     the model.
     """
     given = Given.on(model.mean, images, labels, samples)
-    component = case.probe.component
-    probe = registry.load("probe", component.name)
-    named: list[Named] = []
-
-    sourced = bool(registry.describe("probe", component.name).facts.get("sourced"))
-
-    def counted(module: Classifier, samples: Tensor, key: str) -> CountedModel:
-        noise, classes = Streams(f"{case.id}/{key}", samples), module.num_classes
-        return CountedModel(module, samples, _BUDGET, num_classes=classes, noise=noise, fixed_batch=fixed_batch)
-
-    def work(rows: slice) -> Columns:
-        part = given.at(rows)
-        seen = counted(model, part.samples, "model")
-        looked_at = [seen if source is None else counted(source, part.samples, "source")] if sourced else []
-        streams = Streams(case.id, part.samples)
-        found = probe(seen, part.pixels.clone(), part.labels.clone(), streams, *looked_at, **component.parameters)
-        for each in {seen, *looked_at}:
-            each.check()
-        shapes = _named(component.name, found, len(part))
-        if named and shapes != named:
-            raise ModelError(f"{component.name}: measured {shapes} of one batch, and {named} of another")
-        named[:] = shapes
-        return {str(number): measure.values.detach().float() for number, measure in enumerate(found)}
-
+    look = _Look(model, case, source, fixed_batch)
     begun = time.perf_counter()
     was_training = model.training
     model.eval()
@@ -85,12 +62,46 @@ def probe_samples(
         with ExitStack() as held:
             for module in {model, source or model}:
                 held.enter_context(frozen(module))
-                held.enter_context(intact(module, component.name))
-            columns = in_batches(work, len(given), batch_size)
+                held.enter_context(intact(module, case.name))
+            columns = in_batches(lambda rows: look(given.at(rows)), len(given), batch_size)
     finally:
         model.train(was_training)
     seconds = (time.perf_counter() - begun) / max(1, len(given))
-    return _rows(case, given.samples.cpu(), given.labels.cpu(), named, columns, epoch, seconds)
+    return _rows(case, given.samples.cpu(), given.labels.cpu(), look.named, columns, epoch, seconds)
+
+
+class _Look:
+    """A probe of one model, batch by batch; `named` says what the measures of each batch are."""
+
+    def __init__(self, model: Classifier, case: Case, source: Classifier | None, fixed_batch: int | None) -> None:
+        component = case.probe.component
+        self.named: list[Named] = []
+        self._model, self._case, self._source, self._fixed_batch = model, case, source, fixed_batch
+        self._component = component
+        self._probe = registry.load("probe", component.name)
+        self._is_sourced = bool(registry.describe("probe", component.name).facts.get("sourced"))
+
+    def __call__(self, part: Given) -> Columns:
+        """The measures of a batch, by their numbers."""
+        seen = self._counted(self._model, part, "model")
+        looked_at = []
+        if self._is_sourced:
+            looked_at = [seen if self._source is None else self._counted(self._source, part, "source")]
+        given = part.pixels.clone(), part.labels.clone(), Streams(self._case.id, part.samples)
+        found = self._probe(seen, *given, *looked_at, **self._component.parameters)
+        for each in {seen, *looked_at}:
+            each.check()
+        shapes = _named(self._component.name, found, len(part))
+        if self.named and shapes != self.named:
+            raise ModelError(f"{self._component.name}: measured {shapes} of one batch, and {self.named} of another")
+        self.named = shapes
+        return {str(number): measure.values.detach().float() for number, measure in enumerate(found)}
+
+    def _counted(self, module: Classifier, part: Given, key: str) -> CountedModel:
+        noise, classes = Streams(f"{self._case.id}/{key}", part.samples), module.num_classes
+        return CountedModel(
+            module, part.samples, _BUDGET, num_classes=classes, noise=noise, fixed_batch=self._fixed_batch
+        )
 
 
 def _named(probe: str, found: list[Measure], count: int) -> list[Named]:

@@ -6,7 +6,7 @@ Knows nothing of the model's answer to it.
 import torch
 from torch import Tensor
 
-from tasks.config import Attack
+from tasks.cases import Attack
 from tasks.metrics import Box, distances
 from tasks.types import AttackError, Images, Steps
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from tasks.config import Case
+from tasks.cases import Case
 from tasks.schema import SAMPLES
 from tasks.types import Columns, Labels, Rows
 

@@ -5,7 +5,8 @@ from torch import nn
 
 from tasks import noise as noise_source
 from tasks import registry
-from tasks.config import Attack, Budget, Case, Cell, Component
+from tasks.cases import Attack, Budget, Case
+from tasks.config import Cell, Component
 from tasks.judge import attack_samples
 from tasks.registry import component
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.config import Budget, Cell, Component
+from tasks.cases import Budget
+from tasks.config import Cell, Component
 from tasks.counted import CountedModel
 from tasks.heads.softmax import softmax
 from tasks.metrics import frozen

@@ -6,7 +6,7 @@ from torch import nn
 
 from tasks import noise as noise_source
 from tasks import registry
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.intact import intact
 from tasks.metrics import frozen

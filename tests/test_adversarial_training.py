@@ -18,7 +18,7 @@ from adversarial_toys import (
     watched,
 )
 
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.defenses._crafting import uniform
 from tasks.heads.cons import cons

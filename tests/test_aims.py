@@ -5,7 +5,8 @@ import torch
 from attack_toys import Wavering, attacked, conv_net, linear, pixels
 
 from tasks import registry
-from tasks.config import Attack, Budget, Component
+from tasks.cases import Attack, Budget
+from tasks.config import Component
 from tasks.types import AttackError
 
 LINF = Budget("linf", 0.1)

@@ -7,7 +7,7 @@ from attack_toys import attacked, conv_net, linear, pixels, seeded
 from tasks import registry
 from tasks.attacks._dlr import dlr, dlr_towards, log_odds
 from tasks.attacks.apgd import _checkpoints, _random_point, _Walk
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import frozen
 from tasks.streams import Streams

@@ -5,7 +5,7 @@ from expansions import axes, cases, cells
 from test_spec import attack_of, problems_of, spec_of
 
 from grid.spec.read import parse_document
-from tasks.config import Budget
+from tasks.cases import Budget
 
 AIM = "spec_components:aim"
 

@@ -7,7 +7,7 @@ import torch
 from attack_toys import Toy, Wavering, attacked, case, conv_net, linear, pixels, seeded
 
 from tasks import registry
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.judge import attack_samples
 from tasks.metrics import frozen

@@ -5,7 +5,7 @@ import torch
 from attack_toys import attacked, case, linear, pixels
 
 from tasks.attacks.average_sample import average_sample
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.prepare import prepare_attack
 from tasks.streams import Streams
 from tasks.types import AttackError

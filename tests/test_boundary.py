@@ -8,7 +8,7 @@ from torch import nn
 
 from tasks.attacks._boundary_noise import directions, smoother
 from tasks.attacks.boundary import _RULES, _begin, _exponent, _propose, _Window
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.streams import Streams
 
 MINIMAL = Budget("l2", None)

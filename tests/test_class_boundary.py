@@ -5,7 +5,7 @@ import torch
 from attack_toys import linear, pixels
 
 from tasks.attacks._class_boundary import drawn_back, false_position, nearest
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import all_others, best_other, best_others, gap_gradient
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from attack_toys import Quadratic, attacked, conv_net, linear, pixels, seeded
 
-from tasks.config import Budget
+from tasks.cases import Budget
 
 MINIMAL = Budget("l2", None)
 LINF = Budget("linf", None)

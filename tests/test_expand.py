@@ -12,7 +12,8 @@ from grid.plan.asked import GridSpec
 from grid.plan.expand import expand
 from grid.plan.labels import under_columns
 from grid.spec.read import load_spec
-from tasks.config import CELL_AXES, Case, Component
+from tasks.cases import Case
+from tasks.config import CELL_AXES, Component
 
 QUICKSTART = Path(__file__).parent.parent / "specs/quickstart.yaml"
 NET = "architecture: 'spec_components:net'"

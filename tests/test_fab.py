@@ -9,7 +9,7 @@ from attack_toys import Quadratic, attacked, conv_net, linear, pixels, seeded
 
 from tasks import registry
 from tasks.attacks._fab_projection import step_to_hyperplane
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import frozen
 from tasks.streams import Streams

@@ -6,7 +6,7 @@ from attack_toys import attacked
 from defended import cell, real_images, toy, trained
 from torch.nn.functional import interpolate
 
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.defenses.input_transformation import input_transformation
 from tasks.noise import Noise, drawing, is_stochastic
 from tasks.registry import describe

@@ -9,7 +9,7 @@ import torch
 from attack_toys import Toy, attacked, case, conv_net, linear, pixels
 from torch import nn
 
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.given import in_batches
 from tasks.judge import MEASURED, attack_samples
 from tasks.schema import SAMPLES

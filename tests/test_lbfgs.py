@@ -6,7 +6,7 @@ from attack_toys import Quadratic, attacked, conv_net, linear, pixels, seeded
 from test_cw import predicted, to_boundaries
 
 from tasks import registry
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import frozen
 from tasks.streams import Streams

@@ -9,7 +9,8 @@ from grid.plan.plan import NOTHING, CellWork, Plan, make_plan
 from grid.ranges import Range
 from grid.run.ledger import MAX_LOST, MERGED_FILES, NOTHING_DONE, Ledger
 from grid.work.task import Task
-from tasks.config import Attack, Budget, Case, Component, Probe
+from tasks.cases import Attack, Budget, Case, Probe
+from tasks.config import Component
 
 UNIVERSAL = Attack(Component("attack", "universal", 1), Budget("linf", 0.3))
 

@@ -7,7 +7,7 @@ import torch
 from attack_toys import Toy, conv_net, linear, pixels
 from torch import nn
 
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel, scores_of
 from tasks.metrics import clip, distances, frozen, length_of, margins, project, radius, rounding, slack
 from tasks.types import AttackError, ModelError

@@ -19,7 +19,7 @@ from adversarial_toys import (
     trained,
 )
 
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.defenses import mixed_training as mixed
 from tasks.metrics import frozen, margins

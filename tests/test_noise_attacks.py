@@ -5,7 +5,7 @@ import torch
 from attack_toys import attacked, conv_net, linear, pixels
 
 from tasks import registry
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import frozen
 from tasks.streams import Streams

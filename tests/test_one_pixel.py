@@ -6,7 +6,7 @@ from attack_toys import Toy, attacked, conv_net, linear, pixels
 from torch import nn
 
 from tasks.attacks.one_pixel import _children, _decoded, _paint, one_pixel
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import frozen
 from tasks.streams import Streams

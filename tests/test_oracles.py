@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from tasks import registry
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.prepare import prepare_attack
 
 pytestmark = pytest.mark.filterwarnings("ignore")

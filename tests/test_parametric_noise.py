@@ -9,7 +9,7 @@ from attack_toys import case
 from defense_cells import cell, real_images
 from torch import nn
 
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.defenses.parametric_noise import parametric_noise
 from tasks.heads.softmax import softmax

@@ -6,7 +6,7 @@ from attack_toys import Toy, attacked, conv_net, linear, pixels
 from torch import nn
 
 from tasks import registry
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import frozen, margins
 from tasks.streams import Streams

@@ -1,7 +1,8 @@
 from grid.plan.expand import Ask, WantedCell
 from grid.plan.plan import NOTHING, Stored, make_plan
 from grid.ranges import Range
-from tasks.config import Attack, Budget, Case, Cell, Component
+from tasks.cases import Attack, Budget, Case
+from tasks.config import Cell, Component
 
 
 def cell(seed):

@@ -5,7 +5,8 @@ import pytest
 import torch
 from grids import answered, call, launch, write_spec
 
-from tasks.config import Case, Cell, Component, Probe
+from tasks.cases import Case, Probe
+from tasks.config import Cell, Component
 from tasks.model import build_model, load_split
 from tasks.probe import probe_samples
 from tasks.types import DataRoot, Measure, ModelError

@@ -7,7 +7,7 @@ import torch
 from attack_toys import attacked
 from defended import cell, real_images, toy, trained
 
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.defenses.label_smoothing import label_smoothing
 from tasks.defenses.randomised_smoothing import randomised_smoothing

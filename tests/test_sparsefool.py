@@ -5,7 +5,7 @@ import torch
 from attack_toys import attacked, conv_net, linear, pixels
 
 from tasks.attacks.sparsefool import _crossed
-from tasks.config import Budget
+from tasks.cases import Budget
 
 SPARSE = Budget("l0", None)
 BOTH = pytest.mark.parametrize("variant", ["corrected", "published"])

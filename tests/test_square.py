@@ -7,7 +7,7 @@ from torch import nn
 
 from tasks.attacks._squares import L2Squares, LinfSquares, _bump, _hill, _Windows
 from tasks.attacks.square import _Plan, square
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import frozen, margins
 from tasks.streams import Streams

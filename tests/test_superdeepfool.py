@@ -7,7 +7,7 @@ from test_cw import predicted, to_boundaries
 from torch import nn
 
 from tasks import registry
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import frozen
 from tasks.streams import Streams

@@ -5,7 +5,7 @@ import torch
 from attack_toys import attacked, case, conv_net, linear, pixels
 
 from tasks import registry
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.prepare import prepare_attack
 from tasks.streams import Streams
 

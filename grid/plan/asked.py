@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from tasks.config import Attack, Component, Json, Probe
+from tasks.cases import Attack, Probe
+from tasks.config import Component, Json
 
 Source: TypeAlias = tuple[tuple[str, Component | int], ...]
 """In what the cell that an attack looks at differs from the cell it is judged on, part by part."""

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from grid.plan.plan import Plan
-from tasks.config import Case, Cell
+from tasks.cases import Case
+from tasks.config import Cell
 
 CostKey = tuple[str, ...]
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from grid.values import accept
 from tasks import registry
-from tasks.config import Attack, Budget, Json
+from tasks.cases import Attack, Budget
+from tasks.config import Json
 from tasks.registry import REQUIRED
 
 USUAL = {"activation": "relu", "head": "softmax", "defense": "natural", "training": "standard"}

@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 from grid.plan.asked import Asked, Block, GridSpec, Selection, Source
 from grid.plan.selection import select
 from tasks import registry
-from tasks.config import CELL_PARTS, Attack, Case, Cell, Component, Probe
+from tasks.cases import Attack, Case, Probe
+from tasks.config import CELL_PARTS, Cell, Component
 from tasks.needs import Base, base_of
 
 

@@ -5,7 +5,8 @@ from functools import lru_cache
 
 from grid.plan.defaults import UNNAMED, USUAL, attack_defaults, defaults
 from tasks import registry
-from tasks.config import CELL_AXES, CELL_PARTS, LABELLED_AXES, Attack, Cell, Component, Json, Probe, Value
+from tasks.cases import Attack, Probe
+from tasks.config import CELL_AXES, CELL_PARTS, LABELLED_AXES, Cell, Component, Json, Value
 
 
 def cell_columns(cell: Cell) -> dict[str, Json]:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from grid.plan.expand import Wanted, WantedCell
 from grid.ranges import Range, num_shards, subtract
-from tasks.config import Case, Cell
+from tasks.cases import Case
+from tasks.config import Cell
 from tasks.needs import is_prepared
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 from grid.plan.asked import Asked, Block, Rule
-from tasks.config import CELL_PARTS, Attack, Component, Norm, Probe, Space
+from tasks.cases import Attack, Norm, Probe, Space
+from tasks.config import CELL_PARTS, Component
 
 CELL_LISTS = (*CELL_PARTS, "seed")
 """The lists of a block whose product are its cells."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from grid.plan.asked import Block, Chosen, GridSpec, Rule, Selection
 from grid.plan.rule_index import BlockIndex, Box, KeyedRule
-from tasks.config import Attack
+from tasks.cases import Attack
 
 
 def select(spec: GridSpec) -> Selection:

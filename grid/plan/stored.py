@@ -7,7 +7,8 @@ from grid.plan.plan import Stored
 from grid.ranges import Range
 from grid.store.cells import name_weights
 from grid.store.store import Store
-from tasks.config import Case, Cell
+from tasks.cases import Case
+from tasks.config import Cell
 
 
 def stored_in(store: Store, on_broken: Callable[[str, str], None]) -> Stored:

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from grid.plan.asked import Published
 from grid.plan.expand import Wanted, WantedCell
 from grid.plan.labels import cell_columns, source_label, under_columns
-from tasks.config import Case, canonical
+from tasks.cases import Case
+from tasks.config import canonical
 from tasks.needs import is_prepared
 from tasks.schema import PUBLISHED, WANTED
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from grid.plan.plan import CaseWork, CellWork, Plan
 from grid.ranges import Range, cut, num_shards, subtract
 from grid.work.task import Task
-from tasks.config import Case
+from tasks.cases import Case
 
 MAX_LOST = 3
 """A task whose worker was lost this often is not tried again."""

@@ -17,7 +17,7 @@ from grid.run.wording import task_text
 from grid.store.store import Store
 from grid.work.attempt import perform
 from grid.work.task import Done, Failed, Settings, Task
-from tasks.config import Case
+from tasks.cases import Case
 
 
 class Run:

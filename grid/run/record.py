@@ -17,7 +17,8 @@ from grid.errors import GridError, StoreError
 from grid.plan.plan import Plan
 from grid.store.store import Store
 from grid.work.task import Failed, Task
-from tasks.config import Case, canonical
+from tasks.cases import Case
+from tasks.config import canonical
 
 
 def new_run_id() -> str:

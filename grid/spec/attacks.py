@@ -16,7 +16,8 @@ from grid.spec.ensembles import ENSEMBLES
 from grid.spec.keys import BUDGET_KEYS, CASCADE_KEYS, HARNESS_KEYS, SOURCE
 from grid.spec.nodes import Node, Report, moved
 from grid.spec.sources import sources_of, split_source
-from tasks.config import Attack, Budget, Component, Json, Norm
+from tasks.cases import Attack, Budget, Norm
+from tasks.config import Component, Json
 from tasks.words import unknown
 
 

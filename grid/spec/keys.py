@@ -5,7 +5,8 @@ What is meant where nothing is said is in `grid.plan.defaults`. Knows nothing of
 
 from typing import Any, Literal
 
-from tasks.config import CELL_PARTS, Norm, Space
+from tasks.cases import Norm, Space
+from tasks.config import CELL_PARTS
 from tasks.parameters import Count, CountOrZero, Positive
 
 ASKED = {"attacks": "attack", "probes": "probe"}

@@ -8,7 +8,7 @@ from grid.spec.components import Entry, alternatives, entry_of, variants
 from grid.spec.keys import PROBE_KEYS, SOURCE
 from grid.spec.nodes import Node, Report
 from grid.spec.sources import split_source
-from tasks.config import Probe
+from tasks.cases import Probe
 
 
 def probes(node: Node, key: str, report: Report) -> tuple[Asked, ...]:

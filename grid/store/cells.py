@@ -14,7 +14,7 @@ from grid.store import layout
 from grid.store.files import Files
 from grid.store.parquet import packed, read_rows
 from grid.store.records import packed_record, read_record, read_records
-from tasks.config import Case
+from tasks.cases import Case
 
 
 class Cells:

@@ -20,7 +20,8 @@ from grid.ranges import Range
 from grid.store.store import Store
 from grid.work.task import Settings
 from grid.work.worker import Place, place
-from tasks.config import Case, Cell, Component
+from tasks.cases import Case
+from tasks.config import Cell, Component
 from tasks.model import Classifier, build_model, kept_split
 from tasks.streams import sample_order
 from tasks.types import DataError, DataRoot, ModelError, Split

@@ -17,7 +17,8 @@ from grid.store.cells import name_weights
 from grid.work.bench import Bench, order_of
 from grid.work.task import Task
 from grid.work.training import train_cell
-from tasks.config import Case, canonical
+from tasks.cases import Case
+from tasks.config import canonical
 from tasks.judge import attack_samples
 from tasks.needs import is_prepared
 from tasks.prepare import prepare_attack

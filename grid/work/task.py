@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from grid.ranges import Range
-from tasks.config import Case, Cell
+from tasks.cases import Case
+from tasks.config import Cell
 
 Kind = Literal["train", "prepare", "attack", "probe", "merge"]
 

@@ -17,7 +17,8 @@ from safetensors.torch import save
 from grid.ranges import Range, subtract
 from grid.store.store import Store
 from grid.work.bench import Bench
-from tasks.config import Case, Cell, canonical
+from tasks.cases import Case
+from tasks.config import Cell, canonical
 from tasks.model import Classifier, build_model
 from tasks.needs import Base, base_of
 from tasks.probe import probe_samples

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tasks.attacks._class_boundary import Boundary, nearest, straight
-from tasks.config import Norm
+from tasks.cases import Norm
 from tasks.counted import CountedModel
 from tasks.metrics import Box, best_other, best_others, rowwise
 from tasks.per_sample import PerSample

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tasks.config import Budget, Json
+from tasks.cases import Budget
+from tasks.config import Json
 from tasks.counted import CountedModel
 from tasks.model import seeded
 from tasks.streams import Streams

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tasks.attacks._deepfool_walk import BEYOND
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import project, radius
 from tasks.streams import Streams

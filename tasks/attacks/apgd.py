@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tasks.attacks._dlr import Objective, dlr, dlr_towards, log_odds
 from tasks.attacks.pgd import Ball, Climb, Stop, random_direction, unclimbed
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import best_others, length_of, radius, rowwise
 from tasks.parameters import Count, Share

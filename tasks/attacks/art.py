@@ -15,7 +15,8 @@ from tasks.attacks._peer import (
     pixel_eps,
     refuse_eps,
 )
-from tasks.config import Budget, Json
+from tasks.cases import Budget
+from tasks.config import Json
 from tasks.counted import CountedModel
 from tasks.registry import component
 from tasks.streams import Streams

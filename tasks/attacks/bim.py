@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from tasks.attacks.pgd import Ball, climb
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel, Gradient
 from tasks.metrics import radius
 from tasks.parameters import Count

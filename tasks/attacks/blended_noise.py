@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import rowwise
 from tasks.parameters import Count, CountOrZero

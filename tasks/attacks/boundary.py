@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tasks.attacks._boundary_noise import directions, smoother, start
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import Box, rounding, rowwise
 from tasks.parameters import Count, Positive

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from tasks.attacks._deepfool_walk import FIRST_LOOKS, Crossing, Rules, walk
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import rowwise
 from tasks.parameters import Count, NonNegative

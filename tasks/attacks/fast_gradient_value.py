@@ -2,7 +2,7 @@
 
 import torch
 
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import clip, length_of, radius, rowwise
 from tasks.registry import component

@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import clip, radius
 from tasks.registry import component

@@ -1,7 +1,8 @@
 """Every attack of Foolbox as a case."""
 
 from tasks.attacks._peer import P, PixelModel, attack_class, called, library, make, pixel_eps
-from tasks.config import Budget, Json
+from tasks.cases import Budget
+from tasks.config import Json
 from tasks.counted import CountedModel
 from tasks.registry import component
 from tasks.streams import Streams

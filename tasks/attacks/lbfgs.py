@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tasks.attacks._class_boundary import drawn_back
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import Box, clip, rowwise
 from tasks.parameters import Count, Positive

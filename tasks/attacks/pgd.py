@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tasks.config import Budget, Norm
+from tasks.cases import Budget, Norm
 from tasks.counted import CountedModel, Gradient
 from tasks.metrics import Box, clip, length_of, radius, rowwise
 from tasks.parameters import Count, Positive

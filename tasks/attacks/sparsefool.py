@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tasks.attacks._deepfool_walk import Rules, differs, walk
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import Box, clip, rowwise
 from tasks.parameters import Count, NonNegative, Positive

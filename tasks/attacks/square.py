@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tasks.attacks._squares import Change, L2Squares, LinfSquares, Squares
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import radius, rowwise, slack
 from tasks.parameters import Count, Share

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from tasks.attacks._class_boundary import drawn_back, nearest
 from tasks.attacks._deepfool_walk import BEYOND
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import Box, best_other, rowwise
 from tasks.parameters import Count, NonNegative

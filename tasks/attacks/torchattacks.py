@@ -1,7 +1,8 @@
 """Every attack of torchattacks as a case."""
 
 from tasks.attacks._peer import PixelModel, attack_class, called, classes, library, make, pixel_eps, refuse_eps, seed_of
-from tasks.config import Budget, Json
+from tasks.cases import Budget
+from tasks.config import Json
 from tasks.counted import CountedModel
 from tasks.registry import component
 from tasks.streams import Streams

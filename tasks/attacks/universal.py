@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tasks.attacks._universal_methods import Fitting, deepfool_pass, gradient_pass
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.parameters import Count, NonNegative, Positive, Share
 from tasks.registry import component

@@ -3,7 +3,7 @@
 import torch
 
 from tasks.attacks.pgd import Ball, Walk, random_point
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import radius
 from tasks.parameters import Count, Positive

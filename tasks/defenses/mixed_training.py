@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 from tasks.attacks.cw import cw
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.defenses._crafting import evaluating, fgsm, pgd, step_length, uniform
 from tasks.model import Classifier

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from tasks.attacks.fgsm import fgsm
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.parameters import Positive
 from tasks.registry import component

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tasks.attacks.pgd import pgd
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import clip
 from tasks.parameters import Count, Positive

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from tasks.attacks.zero_gradient_pgd import zero_gradient_pgd
-from tasks.config import Budget
+from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import distances
 from tasks.parameters import Count, Positive

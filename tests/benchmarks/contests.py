@@ -11,7 +11,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from tasks.config import Budget
+from tasks.cases import Budget
 
 LINF, L2, L0 = Budget("linf", None), Budget("l2", None), Budget("l0", None)
 BALL = Budget("linf", 0.1)

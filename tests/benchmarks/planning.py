@@ -56,7 +56,7 @@ def measured(path):
     from grid.plan.expand import expand
     from grid.plan.plan import NOTHING, make_plan
     from grid.spec.read import load_spec
-    from tasks.config import Case
+    from tasks.cases import Case
 
     seconds = {}
     seconds["load_spec"], spec = timed(lambda: load_spec(path))
