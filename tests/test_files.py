@@ -1,5 +1,6 @@
 import errno
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -81,3 +82,23 @@ def test_a_place_that_cannot_be_written_is_a_store_error(tmp_path):
 def test_a_location_that_is_no_location_is_a_store_error():
     with pytest.raises(StoreError, match="not a store location"):
         Files("nonsense://bucket/store")
+
+
+def test_a_folder_that_another_process_removes_all_the_time_does_not_fail_a_commit(tmp_path):
+    """As two launches do: one says how far a training is while the other, which is done, removes what was kept."""
+    writer, remover = Files(str(tmp_path)), Files(str(tmp_path))
+
+    def write():
+        return [writer.commit("training/c/progress.json", b"{}", replace=True) for _ in range(300)]
+
+    def remove():
+        for _ in range(150):
+            time.sleep(0.001)
+            remover.remove_folder("training/c")
+
+    with ThreadPoolExecutor(3) as pool:
+        writing, removing = [pool.submit(write) for _ in range(2)], pool.submit(remove)
+        assert all(all(done.result()) for done in writing)
+        removing.result()
+    remover.remove_folder("training/c")
+    assert writer.names("training") == []

@@ -4,17 +4,22 @@ A commit writes a temporary name, flushes it to the disk and links it to its fin
 or not at all, and where it already exists the first commit wins. A bucket has no link; there a single put does it.
 """
 
+import errno
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 from pyarrow import fs
 
 from grid.errors import StoreError
+
+_TRIES = 20
+"""How often something is tried in which another process may interfere, by removing a folder or putting a file there."""
 
 
 class Files:
@@ -150,12 +155,16 @@ class Files:
 
     def remove_folder(self, path: str) -> None:
         """Remove a folder with all that is in it; nothing happens if it is gone."""
-        try:
-            self._fs.delete_dir(self.absolute(path))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise self._cannot_write(path, error) from error
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                self._fs.delete_dir(self.absolute(path))
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY or not tries_left:  # another process has just put a file there
+                    raise self._cannot_write(path, error) from error
+            else:
+                return
 
     def _info(self, path: str) -> fs.FileInfo:
         try:
@@ -176,16 +185,18 @@ def _write(path: Path, data: bytes | memoryview) -> None:
 
 
 def _commit_local(target: Path, data: bytes | memoryview, *, replace: bool) -> bool:
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError):  # there is no folder yet, or another process has just removed it
+            return _commit_once(target, data, replace=replace)
+        with suppress(FileExistsError):  # made by another process, and gone again before this one has looked
+            target.parent.mkdir(parents=True, exist_ok=True)
+    return _commit_once(target, data, replace=replace)
+
+
+def _commit_once(target: Path, data: bytes | memoryview, *, replace: bool) -> bool:
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         _write(temporary, data)
-    except FileNotFoundError:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _write(temporary, data)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    try:
         if replace:
             temporary.replace(target)
         else:
