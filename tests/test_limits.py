@@ -85,3 +85,15 @@ def test_files_that_extend_one_another_without_end_are_refused(tmp_path, monkeyp
     for number in range(times + 1):
         (tmp_path / f"{number}.yaml").write_text(f"extends: {number + 1}.yaml\n")
     assert "more than 1 files extend one another" in refused(tmp_path / "0.yaml")
+
+
+def test_more_published_values_than_can_be_looked_up_are_refused_with_their_number(tmp_path, monkeypatch):
+    path = write_spec(tmp_path, published="values.csv")
+    row = "fgsm,softmax,clean_accuracy,0.5,Table 1\n"
+    (tmp_path / "values.csv").write_text("attack,head,metric,value,source\n" + row * 12)
+    assert call("check", path).exit_code == 0
+    monkeypatch.setattr("grid.spec.rules.MAX_ROWS", 10)
+    assert "has 12 rows; at most 10 are read" in refused(path)
+    monkeypatch.undo()
+    monkeypatch.setattr("grid.spec.read.MAX_RULES", 11)
+    assert "12 rules and published values on 1 blocks are 12 to look up; at most 11 are" in refused(path)

@@ -31,6 +31,8 @@ from tasks.words import unknown
 
 MAX_CASES = 2_000_000
 """How many cases a grid may have, before exclusion."""
+MAX_RULES = 250_000
+"""How many rules, published values among them, are applied to blocks: each to each."""
 MAX_EXPLAINED = 100
 """Of how many rules that select nothing it is said why."""
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -69,6 +71,10 @@ def _judge(root: Node | None, report: Report, *, drop_unused: bool) -> GridSpec:
     asked = sum(block.num_asked for block in spec.blocks)
     if asked > MAX_CASES:
         report.add(root, "cells", f"the blocks come to {asked} cases; at most {MAX_CASES} are planned at once")
+    rules = len(spec.exclude) + len(spec.published)
+    if rules * len(spec.blocks) > MAX_RULES:
+        said = f"{rules} rules and published values on {len(spec.blocks)} blocks"
+        report.add(root, "published", f"{said} are {rules * len(spec.blocks)} to look up; at most {MAX_RULES} are")
     if not report.problems:  # a rule may select nothing only because what it names is in error
         spec, root = _check_rules(spec, root, report, drop_unused=drop_unused)
     report.finish()

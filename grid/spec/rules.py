@@ -24,6 +24,10 @@ PUBLISHED_KEYS = ("metric", "value", "source", "note")
 """What a published value has beside the axes that select its cases."""
 
 
+MAX_ROWS = 10_000
+"""How many published values a CSV file may have."""
+
+
 def read_rule(node: Node, key: str, report: Report) -> Rule:
     """The rule a map writes. An axis or value in error is reported and selects nothing."""
     children = mapping(node, key, report)
@@ -156,8 +160,12 @@ def _csv_rows(text: str, origin: str, report: Report) -> Iterator[Node]:
     reader = csv.reader(io.StringIO(text, newline=""))
     header = [name.strip() for name in next(reader, [])]
     _check_header(header, Node(None, 1, origin), report)
-    for row in reader:
+    for number, row in enumerate(reader):
         line = reader.line_num
+        if number == MAX_ROWS:
+            rows = number + 1 + sum(1 for _ in reader)
+            report.add(Node(None, line, origin), "", f"has {rows} rows; at most {MAX_ROWS} are read")
+            return
         if len(row) not in {0, len(header)}:
             report.add(Node(None, line, origin), "", f"has {len(row)} cells, the header {len(header)}")
         elif any(cell.strip() for cell in row):
