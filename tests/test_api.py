@@ -1,5 +1,6 @@
 """`import attackgrid`: the face for notebooks, and where the command starts."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -8,6 +9,8 @@ from pathlib import Path
 import attackgrid as ag
 import pytest
 from grids import environment, launch, write_spec
+
+from grid.store.store import Store
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,6 +42,9 @@ def test_what_is_wrong_is_raised_as_on_the_command_line(tmp_path):
         ag.check("quickstrat")
     with pytest.raises(ag.StoreError, match="no store here"):
         ag.open(tmp_path / "nothing")
+    Store(str(tmp_path / "empty")).create()
+    with pytest.raises(ag.UsageError, match="no grid has been launched here"):
+        ag.open(tmp_path / "empty").table("worst_case")
 
 
 def test_nothing_heavy_is_imported_before_it_is_asked_for(tmp_path):
@@ -71,7 +77,12 @@ def test_every_package_is_in_the_wheel():
 @pytest.mark.slow
 def test_the_wheel_runs_a_shipped_spec_from_another_folder(tmp_path):
     command = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path]
-    build = python("-m", *command, ROOT, cwd=tmp_path)
+    source = tmp_path / "source"  # a build leaves its folder behind, and would find that of the one before
+    for folder in ("grid", "tasks", "specs"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source / file)
+    build = python("-m", *command, source, cwd=tmp_path)
     assert build.returncode == 0, build.stderr
     (wheel,) = tmp_path.glob("attackgrid-*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")

@@ -314,11 +314,21 @@ def test_a_component_is_listed_with_all_that_is_known_of_it():
     assert "Did you mean 'pgd'" in call("list", "attacks", "pdg").stderr
 
 
+@pytest.mark.parametrize("kind", ["datasets", "attacks", "trainings", "specs"])
+def test_everything_that_is_listed_can_be_listed_by_its_name(kind):
+    for row in answered(call("list", kind, "--json")):
+        assert json.loads(call("list", kind, row["name"], "--json").stdout)["name"] == row["name"]
+    assert "Known: " in call("list", kind, "nothing-like-it").stderr
+
+
 def test_shipped_specs_go_by_name_wherever_one_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "quickstart: ok: 2 cells, 11 cases" in call("check", "quickstart").stdout
     assert "quickstart" in [row["name"] for row in answered(call("list", "specs", "--json"))]
     assert "Did you mean 'quickstart'" in call("check", "quickstrat").stderr
+    (tmp_path / "quickstart").mkdir()  # a folder of that name, such as a store, is no spec
+    assert call("check", "quickstart").exit_code == 0
+    (tmp_path / "quickstart").rmdir()
     (tmp_path / "quickstart").write_text("name: mine\n")  # a file of that name is the file
     assert "line 1, cells" in call("check", "quickstart").stderr
 

@@ -6,11 +6,14 @@ import os
 import pytest
 from grids import call, write_spec
 
-from grid.plan.selection import select
+from grid.plan.rule_index import BlockIndex
 from grid.spec import layers
 from grid.spec.nodes import Report
-from grid.spec.read import MAX_CASES, load_spec
+from grid.spec.read import MAX_CASES, load_spec, parse_document
 from grid.spec.strict_yaml import MAX_VALUES, parse
+
+SEEDS = list(range(1, 201))
+MANY = [{"mlp": {"hidden": [width]}} for width in range(1, 201)]
 
 
 def refused(path):
@@ -69,20 +72,46 @@ def test_variants_are_counted_over_the_whole_spec_before_they_are_made(tmp_path)
     assert "25000 more variants than 25000 before, together more than 30000" in refused(path)
 
 
-def test_a_rule_is_applied_to_lists_and_not_to_cases(tmp_path):
-    """A hundred times the cases of a block are no more look-ups of a rule that selects none of them."""
-    path = write_spec(tmp_path, seeds=list(range(100)), exclude=[{"seed": [3, 4], "head": "softmax"}])
-    selection = select(load_spec(path))
-    (chosen,) = selection.blocks
-    assert chosen.excluded is not None
-    assert (len(chosen.excluded), sum(chosen.excluded)) == (400, 4)
-    assert not selection.is_empty
+@pytest.mark.parametrize(
+    ("attack", "said"),
+    [
+        ({"fgsm": {"eps": 0.1, "source": {"seed": SEEDS, "architecture": MANY}}}, "40000 more variants"),
+        ({"pgd": {"eps": 0.1, "steps": {"each": list(range(1, 301))}, "source": {"seed": SEEDS}}}, "199 more"),
+        (
+            {"cascade": True, "eps": {"each": [n / 300 for n in range(1, 300)]}, "eot": {"each": list(range(1, 201))},
+             "attacks": ["fgsm"]},
+            "59800 more variants",
+        ),
+    ],
+    ids=["the parts of a source", "an attack for each source", "a cascade"],
+)  # fmt: skip
+def test_whatever_multiplies_is_counted_before_it_is_made(tmp_path, attack, said):
+    message = refused(write_spec(tmp_path, attacks=[attack]))
+    assert said in message
+    assert "together more than 30000" in message
 
 
-@pytest.mark.parametrize("times", [3])
-def test_files_that_extend_one_another_without_end_are_refused(tmp_path, monkeypatch, times):
-    monkeypatch.setattr(layers, "MAX_PARENTS", times - 2)
-    for number in range(times + 1):
+def test_a_spec_that_a_store_has_is_read_whatever_its_size(tmp_path, monkeypatch):
+    spec = load_spec(write_spec(tmp_path, exclude=[{"head": "softrmax", "attack": "fgsm"}]))
+    for name in ("grid.spec.nodes.MAX_VARIANTS", "grid.spec.read.MAX_CASES", "grid.spec.read.MAX_RULES"):
+        monkeypatch.setattr(name, 0)
+    assert parse_document(spec.document, "a store") == spec
+
+
+def test_a_rule_is_looked_up_as_often_however_many_cases_a_block_has(tmp_path, monkeypatch):
+    looked_up = []
+    matching = BlockIndex._matching
+    monkeypatch.setattr(BlockIndex, "_matching", lambda *given: looked_up.append(given) or matching(*given))
+    for seeds in (5, 500):
+        spec = load_spec(write_spec(tmp_path, seeds=list(range(seeds)), exclude=[{"seed": [3, 4], "head": "softmax"}]))
+        (chosen,) = spec.selection.blocks
+        assert (len(chosen.excluded), sum(chosen.excluded)) == (4 * seeds, 4)
+    assert len(looked_up) == 2 * 2
+
+
+def test_files_that_extend_one_another_without_end_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(layers, "MAX_PARENTS", 1)
+    for number in range(4):
         (tmp_path / f"{number}.yaml").write_text(f"extends: {number + 1}.yaml\n")
     assert "more than 1 files extend one another" in refused(tmp_path / "0.yaml")
 

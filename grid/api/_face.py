@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from grid.errors import UsageError
+
 # ruff: noqa: PLC0415 - Ray, torch and DuckDB are imported by what needs them
 
 
@@ -46,6 +48,8 @@ class Store:
         from grid.results.query import query
 
         names = self._store.grids.chosen(grid)
+        if not names:
+            raise UsageError(f"{self.location}: no grid has been launched here")
         connection = self._connect(grid, where)
         found = [query(connection, name, each) for each in names]
         if len(found) == 1:
@@ -66,8 +70,7 @@ class Store:
         from grid.results.contents import connect
         from grid.spec.rules import parse_where
 
-        texts = [where] if isinstance(where, str) else list(where)
-        rule = parse_where(texts) if texts else None
+        rule = parse_where([where] if isinstance(where, str) else where)
         return connect(self._store, _warn, rule, self._store.grids.chosen(grid))
 
 

@@ -1,10 +1,8 @@
-"""Commands about runs: launch, resume, status, tidy."""
+"""Commands that change a store: launch, resume, tidy."""
 
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -13,13 +11,11 @@ from grid.cli.options import (
     execution_options,
     grid_option,
     json_option,
-    printing_options,
     spec_options,
     store_argument,
     store_option,
-    where_option,
 )
-from grid.cli.output import Broken, Output
+from grid.cli.output import Output
 
 if TYPE_CHECKING:
     from grid.plan.asked import GridSpec
@@ -68,40 +64,6 @@ def resume(store: str, grid: str | None, as_json: bool, **how: Any) -> NoReturn:
 
 @click.command()
 @store_argument
-@grid_option
-@where_option
-@click.option("--watch", is_flag=True, help="Again every two seconds, until everything is there.")
-@printing_options
-def status(
-    store: str,
-    grid: str | None,
-    where: Sequence[str],
-    watch: bool,
-    form: str | None,
-    as_json: bool,
-    output: Path | None,
-) -> NoReturn:
-    """Say what is done, missing and failed in STORE, by cell and attack."""
-    from grid.results import query
-    from grid.results.contents import connect
-    from grid.spec.rules import parse_where
-    from grid.store.store import Store
-
-    out = Output.of(form, output, as_json=as_json)
-    while True:
-        opened = Store.existing(store)
-        connection = connect(opened, Broken(), parse_where(where) if where else None, opened.grids.chosen(grid))
-        complete = query.is_complete(connection)
-        if watch and sys.stdout.isatty():
-            click.clear()
-        out.write_rows(query.status(connection), complete=complete)
-        if complete or not watch:
-            sys.exit(0 if complete else 3)
-        time.sleep(2)
-
-
-@click.command()
-@store_argument
 @json_option
 def tidy(store: str, as_json: bool) -> None:
     """Merge the small files of every case in STORE. Readers and running grids are not disturbed."""
@@ -132,4 +94,4 @@ def _launch(spec: "GridSpec", store: "Store", given: dict[str, Any]) -> tuple[in
     return outcome.exit_code, outcome_facts(spec.name, store.location, plan, outcome)
 
 
-COMMANDS = (launch, resume, status, tidy)
+COMMANDS = (launch, resume, tidy)

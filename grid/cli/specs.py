@@ -99,7 +99,7 @@ def plan(
 @click.argument("name", required=False)
 @printing_options
 def list_all(kind: str, name: str | None, form: str | None, as_json: bool, output: Path | None) -> None:
-    """List the components of KIND, or all that is known of the one called NAME.
+    """List what there is of KIND, or all that is known of the one called NAME.
 
     Kinds: datasets, architectures, activations, heads, defenses, trainings, attacks, probes; and specs: those that are
     shipped, which go by their names.
@@ -110,14 +110,14 @@ def list_all(kind: str, name: str | None, form: str | None, as_json: bool, outpu
     if name is None:
         out.write_rows(listing.rows(kind), kind=kind)
         return
-    facts, parameters = listing.component(kind, name)
+    facts, parameters = listing.one(kind, name)
     if out.is_json:
         out.write_rows(parameters, **facts)
         return
     from grid.results.tables import render
 
     about = "\n".join(f"{key}: {value}" for key, value in facts.items() if key != "doc" and value)
-    out.write("\n\n".join([about, str(facts["doc"]), render(parameters, out.form)]))
+    out.write("\n\n".join(filter(None, [about, str(facts["doc"]), render(parameters, out.form)])))
 
 
 COMMANDS = (check, plan)

@@ -5,6 +5,7 @@ nothing of blocks, of cells, or of what is computed.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -44,6 +45,8 @@ def _entry(item: Node, key: str, report: Report) -> Iterator[Asked]:
 def _wanted(entry: Entry, report: Report) -> Iterator[Asked]:
     own, sources = split_source(entry, report)
     for attack, samples in _variants(own, report):
+        if not report.has_room(len(sources) - 1, entry.node, entry.key):
+            return
         for source in sources:
             yield Asked(attack, samples, source)
 
@@ -140,6 +143,8 @@ def _cascade(item: Node, children: Mapping[str, Node], key: str, report: Report)
             return
         (first, samples), *others = found
         label = said["eps"].text if "eps" in said else first.eps_label
+        if not report.has_room(len(sources) - 1, item, key):
+            return
         attack = replace(first, then=tuple(other for other, _ in others), title=title, eps_label=label)
         for source in sources:
             yield Asked(attack, samples, source)
@@ -149,6 +154,8 @@ def _shared(children: Mapping[str, Node], key: str, report: Report) -> Iterator[
     """Every variant of what is said of all members."""
     shared = {name: children[name] for name in HARNESS_KEYS if name in children}
     given = [choices(HARNESS_KEYS[name], node, f"{key}.{name}", report) for name, node in shared.items()]
+    if not report.has_room(math.prod(map(len, given)), children["cascade"], key):
+        return
     for values in itertools.product(*given):
         yield {
             name: replace(node, value=_tree(choice.value).value, text=choice.text)

@@ -20,10 +20,6 @@ from tasks.parameters import Several, several
 from tasks.registry import REQUIRED, Description
 from tasks.words import unknown
 
-MAX_VARIANTS = 30_000
-"""How many variants all `each` of a spec may make together."""
-
-
 Open = None | bool | int | float | str | list[bool | int | float | str]
 """The type of a parameter that an open component does not declare."""
 
@@ -145,22 +141,12 @@ def variants(
         for name, node in entry.written.items()
         if name in types
     }
-    if _are_too_many(math.prod(map(len, chosen.values())), entry.node, entry.key, report):
+    if not report.has_room(math.prod(map(len, chosen.values())), entry.node, entry.key):
         return
     for values in itertools.product(*chosen.values()):
         one = dict(zip(chosen, values, strict=True))
         if all(name in one for name in required):
             yield _component(found, one, also), {name: one[name] for name in also if name in one}
-
-
-def _are_too_many(count: int, node: Node, key: str, report: Report) -> bool:
-    """Whether these variants are more than can still be checked; said if they are."""
-    before, report.variants = report.variants, report.variants + count
-    if report.variants <= MAX_VARIANTS:
-        return False
-    report.variants = before
-    report.add(node, key, f"{count} more variants than {before} before, together more than {MAX_VARIANTS}")
-    return True
 
 
 def _component(found: Description, chosen: Mapping[str, Choice], also: Mapping[str, Any]) -> Component:
@@ -222,6 +208,6 @@ def _combinations(listed: Several, node: Node, key: str, report: Report) -> Iter
         parts.append(components(listed.kind, child, place, report))
         if any(component.parts for component in parts[-1]):
             report.add(child, place, "a combination cannot be part of another: list all of them in one")
-    if _are_too_many(math.prod(map(len, parts)), node, key, report):
+    if not report.has_room(math.prod(map(len, parts)), node, key):
         return
     yield from itertools.product(*parts)

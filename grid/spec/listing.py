@@ -1,5 +1,7 @@
 """What a spec may name, as tables: components, read from their sources without importing them, and shipped specs."""
 
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -31,8 +33,18 @@ def rows(kind: str) -> pa.Table:
     return pa.Table.from_pylist(found)
 
 
-def component(kind: str, name: str) -> tuple[dict[str, Any], pa.Table]:
-    """All that is known of one component, and a row per parameter. Raises UsageError if there is none."""
+def one(kind: str, name: str) -> tuple[dict[str, Any], pa.Table]:
+    """All that is known of one component or shipped spec, and a row per parameter, member or profile.
+
+    Raises UsageError if there is none of that name.
+    """
+    if kind in {"spec", "specs"}:
+        return _one_spec(name)
+    if _singular(kind) == "attack" and name in ENSEMBLES:
+        rows = [
+            {"member": attack, "parameters": _spelt(own)} for each in ENSEMBLES[name] for attack, own in each.items()
+        ]
+        return {"kind": "attack", **_ensemble(name), "doc": ""}, pa.Table.from_pylist(rows)
     try:
         found = registry.describe(_singular(kind), name)
     except (registry.UnknownComponentError, registry.ComponentSourceError) as error:
@@ -55,13 +67,27 @@ def _singular(kind: str) -> str:
 
 
 def _spec(name: str) -> dict[str, str]:
-    """A shipped spec: the comment it opens with, and its profiles."""
-    text = (shipped.folder() / f"{name}.yaml").read_text(encoding="utf-8")
+    """A shipped spec in one row."""
+    opening, profiles = _opening(name)
+    return {"name": name, "profiles": ", ".join(profiles), "summary": opening[0] if opening else ""}
+
+
+def _one_spec(name: str) -> tuple[dict[str, Any], pa.Table]:
+    if name not in shipped.names():
+        raise UsageError(unknown("shipped spec", name, shipped.names()))
+    opening, profiles = _opening(name)
+    facts = {"kind": "spec", "name": name, "path": str(shipped.path_named(name)), "doc": "\n".join(opening)}
+    return facts, pa.table({"profile": pa.array(profiles, pa.string())})
+
+
+def _opening(name: str) -> tuple[list[str], list[str]]:
+    """The comment that a shipped spec opens with, and the names of its profiles."""
+    text = shipped.path_named(name).read_text(encoding="utf-8")
     root = parse(text, name, Report(name))
     profiles = root.value.get("profiles") if root and isinstance(root.value, dict) else None
+    comment = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
     named = list(profiles.value) if profiles and isinstance(profiles.value, dict) else []
-    opening = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
-    return {"name": name, "profiles": ", ".join(named), "summary": opening[0] if opening else ""}
+    return [line.removeprefix("#").strip() for line in comment], named
 
 
 def _ensemble(name: str) -> dict[str, str]:
@@ -70,7 +96,7 @@ def _ensemble(name: str) -> dict[str, str]:
         (registry.describe("attack", attack), own) for member in ENSEMBLES[name] for attack, own in member.items()
     ]
     facts = [found.facts for found, _ in members]
-    said = " then ".join(f"{found.name}({', '.join(f'{k}={v}' for k, v in own.items())})" for found, own in members)
+    said = " then ".join(f"{found.name}({_spelt(own)})" for found, own in members)
     return {
         "name": name,
         "knowledge": ", ".join(dict.fromkeys(each["knowledge"] for each in facts)),
@@ -88,6 +114,10 @@ def _row(found: Description) -> dict[str, str]:
     if found.kind == "attack":
         row |= {fact: _words(found.facts.get(fact, "")) for fact in _ATTACK_FACTS}
     return {**row, "parameters": _parameters(found), "summary": found.summary, "paper": found.paper}
+
+
+def _spelt(parameters: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in parameters.items())
 
 
 def _words(fact: object) -> str:

@@ -13,6 +13,10 @@ from tasks.config import Json
 Scalar: TypeAlias = bool | int | float | str | None
 
 
+MAX_VARIANTS = 30_000
+"""How many variants the lists and the `each` of a spec may make together."""
+
+
 @dataclass(frozen=True)
 class Node:
     """A YAML value, with the line of its key (or of itself, in a list), its file, and a scalar's own spelling."""
@@ -38,12 +42,14 @@ class Node:
 class Report:
     """The problems found so far. Those of another file than `origin` say which file they are in.
 
-    `variants` counts what the spec's `each` have made, so that all of them together stay within what can be checked.
+    `variants` counts what the spec's lists and `each` have made, so that all of them together stay within what can be
+    checked. A spec that a store already has is not `limited`: what has been launched is read whatever its size.
     """
 
     origin: str
     problems: list[Problem] = field(default_factory=list)
     variants: int = 0
+    limited: bool = True
     _places: set[tuple[str, int, str]] = field(default_factory=set)
 
     def add(self, node: Node, key: str, message: str) -> None:
@@ -54,6 +60,15 @@ class Report:
         self._places.add(place)
         where = f"in {node.origin}: " if node.origin not in {"", self.origin} else ""
         self.problems.append(Problem(node.line, key, where + message))
+
+    def has_room(self, count: int, node: Node, key: str) -> bool:
+        """Count so many variants more; reported, and not counted, where all together are more than MAX_VARIANTS."""
+        if self.limited and self.variants + count > MAX_VARIANTS:
+            message = f"{count} more variants than {self.variants} before, together more than {MAX_VARIANTS}"
+            self.add(node, key, message)
+            return False
+        self.variants += count
+        return True
 
     def finish(self) -> None:
         """Raise SpecError with every problem, if there is any."""

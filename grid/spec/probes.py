@@ -37,5 +37,7 @@ def _wanted(entry: Entry, report: Report) -> Iterator[Asked]:
         if source and probe.epochs == "each":
             report.add(source, entry.place(SOURCE), "another cell has no epochs of this one's training")
             return
+        if not report.has_room(len(sources) - 1, entry.node, entry.key):
+            return
         for each in sources:
             yield Asked(probe, values.get("samples"), each)

@@ -57,7 +57,7 @@ def load_spec(path: Path, *, profile: str | None = None, overrides: Sequence[str
 
 def parse_document(text: str, origin: str) -> GridSpec:
     """Read a spec from its own `document`: one text that needs no other file. Raises SpecError."""
-    report = Report(origin)
+    report = Report(origin, limited=False)
     return _judge(parse(text, origin, report), report, drop_unused=False)
 
 
@@ -69,10 +69,10 @@ def _judge(root: Node | None, report: Report, *, drop_unused: bool) -> GridSpec:
         raise AssertionError  # finish has raised
     spec = _read(root, report)
     asked = sum(block.num_asked for block in spec.blocks)
-    if asked > MAX_CASES:
+    if report.limited and asked > MAX_CASES:
         report.add(root, "cells", f"the blocks come to {asked} cases; at most {MAX_CASES} are planned at once")
     rules = len(spec.exclude) + len(spec.published)
-    if rules * len(spec.blocks) > MAX_RULES:
+    if report.limited and rules * len(spec.blocks) > MAX_RULES:
         said = f"{rules} rules and published values on {len(spec.blocks)} blocks"
         report.add(root, "published", f"{said} are {rules * len(spec.blocks)} to look up; at most {MAX_RULES} are")
     if not report.problems:  # a rule may select nothing only because what it names is in error

@@ -19,16 +19,22 @@ def names() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.yaml"))
 
 
+def path_named(name: str) -> Path:
+    """The file of one of them."""
+    return folder() / f"{name}.yaml"
+
+
 def path_of(spec: str) -> Path:
     """The file that a user means: the one of that path, or the shipped one of that name.
 
     Raises UsageError where a bare name is neither.
     """
     path = Path(spec)
-    if path.exists() or path.suffix or len(path.parts) > 1:
+    is_there = path.exists() and not path.is_dir()  # a folder of that name, such as a store, is no spec
+    if is_there or path.suffix or len(path.parts) > 1:
         return path
     if spec in names():
-        return folder() / f"{spec}.yaml"
+        return path_named(spec)
     raise UsageError(
         f"{spec}: no such file, and no spec of that name is shipped.{did_you_mean(spec, names())} Shipped: "
         f"{', '.join(names())}"

@@ -1,6 +1,7 @@
 """The source of an attack or a probe: what the cell that it looks at has in place of the parts of its own cell."""
 
 import itertools
+import math
 
 from grid.plan.asked import Source
 from grid.spec.components import Entry, alternatives, components, mapping
@@ -35,6 +36,8 @@ def sources_of(node: Node | None, key: str, report: Report) -> list[Source]:
             axes[part] = _seeds(child, place, report)
         else:
             report.add(child, place, unknown("part of a cell", part, SOURCE_KEYS))
+    if not report.has_room(math.prod(map(len, axes.values())), node, key):
+        return []
     return [tuple(zip(axes, chosen, strict=True)) for chosen in itertools.product(*axes.values())]
 
 
