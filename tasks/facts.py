@@ -1,0 +1,131 @@
+"""What a component declares beside its parameters: a frozen dataclass per kind, so that a misspelt fact is refused.
+
+Written once, as keywords of `@component`; read from the source by `tasks.registry`, and compared with what runs where
+that can be. Knows nothing of torch, of files, or of how it is used.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, TypeAlias
+
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.cases import Norm
+from tasks.words import unknown
+
+Targeting: TypeAlias = Literal["untargeted", "targeted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Of any component. `requires`: packages of the `peers` extra, as they are imported, without which it cannot run."""
+
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts(Facts):
+    """Of a dataset: how many images its test split has, their (channels, height, width), how many classes.
+
+    None is what only the files tell.
+    """
+
+    samples: int | None = None
+    shape: tuple[int, int, int] | None = None
+    classes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts(Facts):
+    """Of what a model is made of.
+
+    `stochastic`: whether the model draws numbers when it evaluates, or {parameter: values} under which it does.
+    `evaluation`: the parameters that matter only when the trained model is evaluated.
+    """
+
+    stochastic: bool | Mapping[str, tuple[Any, ...]] = False
+    evaluation: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchitectureFacts(ModelFacts):
+    """Of an architecture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationFacts(ModelFacts):
+    """Of an activation. `block`: the parameter that says how many neighbouring units it takes together, if it does."""
+
+    block: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadFacts(ModelFacts):
+    """Of a head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefenseFacts(ModelFacts):
+    """Of a defense. `base`: {parameter: value} of the cell that is trained before, whose model this one learns from."""
+
+    base: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFacts(Facts):
+    """Of a training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackFacts(Facts):
+    """Of an attack.
+
+    `norms`: those it knows; the first is the default. `budget`: "eps" needs an eps; "minimal" looks for the nearest
+    adversarial point, and an eps only says how near is success; "either" is the one or the other. `knowledge`: what it
+    is allowed to see: gradients ("white-box"), scores, predictions ("decision"), or nothing. `targeting`: the first is
+    the default. `leaves_budget`: {parameter: value} under which the published procedure is known to leave its ball.
+    `prepared`: whether the file has a function `prepare`, of the same parameters.
+    """
+
+    norms: tuple[Norm, ...]
+    budget: Literal["eps", "minimal", "either"]
+    knowledge: Literal["white-box", "score", "decision", "none"]
+    targeting: tuple[Targeting, ...] = ("untargeted",)
+    leaves_budget: Mapping[str, Any] = field(default_factory=dict)
+    prepared: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeFacts(Facts):
+    """Of a probe. `sourced`: whether it perturbs images, and takes the model to perturb them for after the streams."""
+
+    sourced: bool = False
+
+
+FACTS: Mapping[str, type[Facts]] = {
+    "dataset": DatasetFacts,
+    "architecture": ArchitectureFacts,
+    "activation": ActivationFacts,
+    "head": HeadFacts,
+    "defense": DefenseFacts,
+    "training": TrainingFacts,
+    "attack": AttackFacts,
+    "probe": ProbeFacts,
+}
+"""The facts of each kind."""
+
+
+def declared(kind: str, given: Mapping[str, object]) -> Facts:
+    """The facts of a component, checked. Raises ValueError with every name and value that is wrong."""
+    known = {each.name: each for each in fields(FACTS[kind])}
+    problems = [unknown("fact", name, known, f"{kind} ") for name in given if name not in known]
+    needed = [each for each in known.values() if each.default is MISSING and each.default_factory is MISSING]
+    problems += [f"must say its {each.name}" for each in needed if each.name not in given]
+    if not problems:
+        try:
+            facts: Facts = TypeAdapter(FACTS[kind]).validate_python(dict(given), strict=True)
+        except ValidationError as error:
+            problems = [f"{each['loc'][0]}: {each['msg']}" for each in error.errors()]
+        else:
+            return facts
+    raise ValueError("; ".join(problems))
