@@ -37,28 +37,39 @@ def joined(parts: Mapping[str, str]) -> str:
     return "{" + ",".join(f'"{name}":{parts[name]}' for name in sorted(parts)) + "}"
 
 
+def grown(values: Mapping[str, Json], added: Mapping[str, Json]) -> dict[str, Json]:
+    """Values as ids have them: without each that was added later and still is the constant that it stood for before.
+
+    Whatever its default has become by then: results that were stored before it came keep their ids.
+    """
+    return {
+        name: value for name, value in values.items() if name not in added or canonical(value) != canonical(added[name])
+    }
+
+
 @dataclass(frozen=True)
 class Component:
-    """A named, versioned function under `tasks/<kind>s/` and all of its parameters, defaults filled in."""
+    """A named, versioned function under `tasks/<kind>s/` and all of its parameters, defaults filled in.
+
+    `added`: the constants that parameters which came later stood for before, each as its type spells it.
+    """
 
     kind: str
     name: str
     version: int
     parameters: Mapping[str, Value] = field(default_factory=dict)
+    added: Mapping[str, Json] = field(default_factory=dict, compare=False, repr=False)
 
     def __hash__(self) -> int:
         return hash((self.kind, self.part_of_id))
 
     def resolved(self) -> dict[str, Json]:
         """The part of an id that this component contributes. Components among its parameters are resolved, too."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "parameters": {
-                name: [part.resolved() for part in value] if isinstance(value, tuple) else value
-                for name, value in self.parameters.items()
-            },
+        parameters: dict[str, Json] = {
+            name: [part.resolved() for part in value] if isinstance(value, tuple) else value
+            for name, value in self.parameters.items()
         }
+        return {"name": self.name, "version": self.version, "parameters": dict(grown(parameters, self.added))}
 
     @cached_property
     def part_of_id(self) -> str:

@@ -4,9 +4,10 @@ Written once, as keywords of `@component`; read from the source by `tasks.regist
 that can be. Knows nothing of torch, of files, or of how it is used.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -18,7 +19,7 @@ Targeting: TypeAlias = Literal["untargeted", "targeted"]
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Of any component. `requires`: packages of the `peers` extra, as they are imported, without which it cannot run."""
+    """Of any component. `requires`: the packages, as they are imported, without which it cannot run."""
 
     requires: tuple[str, ...] = ()
 
@@ -118,14 +119,20 @@ FACTS: Mapping[str, type[Facts]] = {
 def declared(kind: str, given: Mapping[str, object]) -> Facts:
     """The facts of a component, checked. Raises ValueError with every name and value that is wrong."""
     known = {each.name: each for each in fields(FACTS[kind])}
-    problems = [unknown("fact", name, known, f"{kind} ") for name in given if name not in known]
+    problems = [unknown("fact", name, known, f"kind {kind!r}") for name in given if name not in known]
     needed = [each for each in known.values() if each.default is MISSING and each.default_factory is MISSING]
     problems += [f"must say its {each.name}" for each in needed if each.name not in given]
-    if not problems:
+    values = {}
+    for name in [name for name in given if name in known]:
         try:
-            facts: Facts = TypeAdapter(FACTS[kind]).validate_python(dict(given), strict=True)
+            values[name] = _types(kind)[name].validate_python(given[name], strict=True)
         except ValidationError as error:
-            problems = [f"{each['loc'][0]}: {each['msg']}" for each in error.errors()]
-        else:
-            return facts
-    raise ValueError("; ".join(problems))
+            problems.append(f"{name}: {error.errors()[0]['msg']}")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return FACTS[kind](**values)
+
+
+@functools.cache
+def _types(kind: str) -> Mapping[str, TypeAdapter[Any]]:
+    return {name: TypeAdapter(type_) for name, type_ in get_type_hints(FACTS[kind], include_extras=True).items()}

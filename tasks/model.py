@@ -120,7 +120,7 @@ def kept_split(dataset: Component, split: str, root: DataRoot) -> Split:
 
 def make(component: Component, *given: object) -> Any:  # noqa: ANN401 - what a component makes depends on its kind
     """Call a component with what the harness gives and with its own parameters."""
-    common = registry.shared(component.kind)
+    common = registry.shared(component.kind).parameters
     own = {name: value for name, value in ready(component).items() if name not in common}
     return registry.load(component.kind, component.name)(*given, **own)
 
@@ -135,7 +135,7 @@ def ready(component: Component) -> dict[str, Any]:
 
 def _shared(component: Component) -> dict[str, Any]:
     """The parameters that are not the component's own but those of its kind."""
-    common = registry.shared(component.kind)
+    common = registry.shared(component.kind).parameters
     return {name: value for name, value in component.parameters.items() if name in common}
 
 

@@ -1,4 +1,4 @@
-"""What has to be there before a cell is trained or attacked: another cell, or what an attack's prepare step makes.
+"""What a cell or a case needs, as its components declare it: another cell or a prepare step before, random draws.
 
 Pure: knows no models and no files.
 """
@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from tasks import registry
 from tasks.cases import Attack, Case
 from tasks.config import CELL_PARTS, Cell, Component
+from tasks.facts import DefenseFacts, ModelFacts
 
 
 class Base(NamedTuple):
@@ -53,9 +54,25 @@ def is_prepared(case: Case) -> bool:
     return isinstance(case.under, Attack) and _has_prepare_step(case.under.component.name)
 
 
+def draws(cell: Cell) -> bool:
+    """Whether a part of the cell says that its model draws numbers when it evaluates."""
+    return any(_draws(getattr(cell, kind)) for kind in CELL_PARTS)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _draws(component: Component) -> bool:
+    """Whether a component, or one among its parameters, says that it draws: always, or under some values."""
+    for part in (component, *component.parts):
+        facts = registry.describe(part.kind, part.name).facts
+        said = facts.stochastic if isinstance(facts, ModelFacts) else False
+        if said is True or (said and any(part.parameters.get(name) in values for name, values in said.items())):
+            return True
+    return False
+
+
 @functools.cache
 def _has_prepare_step(attack: str) -> bool:
-    return bool(registry.describe("attack", attack).facts.get("prepared"))
+    return registry.describe("attack", attack).facts.prepared
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -78,8 +95,10 @@ def _changed(component: Component, fact: str) -> Component:
 def _values(kind: str, name: str, fact: str) -> Mapping[str, Any]:
     """What a component's "base" says, or the defaults of what its "evaluation" names."""
     described = registry.describe(kind, name)
-    said = described.facts.get(fact, {})
-    return said if fact == "base" else {each: described.parameters[each].default for each in said}
+    if fact == "base":
+        return described.facts.base if isinstance(described.facts, DefenseFacts) else {}
+    named = described.facts.evaluation if isinstance(described.facts, ModelFacts) else ()
+    return {each: described.parameters[each].default for each in named}
 
 
 def _with(component: Component, values: Mapping[str, Any]) -> Component:

@@ -79,7 +79,7 @@ class _Look:
         self._model, self._case, self._source, self._fixed_batch = model, case, source, fixed_batch
         self._component = component
         self._probe = registry.load("probe", component.name)
-        self._is_sourced = bool(registry.describe("probe", component.name).facts.get("sourced"))
+        self._is_sourced = registry.describe("probe", component.name).facts.sourced
 
     def __call__(self, part: Given) -> Columns:
         """The measures of a batch, by their numbers."""

@@ -183,7 +183,7 @@ def _columns(found: Description, facts: tuple[str, ...], common: Mapping[str, st
     path = found.origin.partition(":")[0].removeprefix("tasks.").replace(".", "/")
     yield f"[`{found.name}`]({path}.py)"
     for fact in facts:
-        said = found.facts.get(fact, "untargeted" if fact == "targeting" else "")
+        said = getattr(found.facts, fact)
         yield said if isinstance(said, str) else ", ".join(said)
     own = {name: default for name, default in parameters(found).items() if name not in common}
     yield ", ".join(f"`{name}: {default}`" if default else f"`{name}`" for name, default in own.items())

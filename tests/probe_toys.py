@@ -80,7 +80,7 @@ def measured(
         num_classes = model(torch.zeros_like(images[:1])).shape[1]
     samples = torch.arange(len(images)) + 100 if samples is None else samples
     probe, parts = registry.load("probe", name), []
-    sourced = registry.describe("probe", name).facts.get("sourced", False)
+    sourced = registry.describe("probe", name).facts.sourced
     with frozen(model), intact(model, name):
         for start in range(0, max(len(images), 1), batch_size):
             part = slice(start, start + batch_size)

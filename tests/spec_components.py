@@ -26,27 +26,27 @@ def flat(width, num_classes, *, scale: float = 1.0):
     """A head."""
 
 
-@component("attack", version=1, norms=("linf", "l2"), budget="eps", leaves_budget={"rule": "raw"})
+@component("attack", version=1, norms=("linf", "l2"), budget="eps", knowledge="none", leaves_budget={"rule": "raw"})
 def nudge(model, images, labels, budget, streams, *, steps: Count = 10, rule: Literal["sign", "raw"] = "sign"):
     """Within a ball."""
 
 
-@component("attack", version=1, norms=("l2",), budget="minimal")
+@component("attack", version=1, norms=("l2",), budget="minimal", knowledge="none")
 def walk(model, images, labels, budget, streams, *, steps: Count = 5, start: float | None = None):
     """The nearest point."""
 
 
-@component("attack", version=1, norms=("l2",), budget="minimal")
+@component("attack", version=1, norms=("l2",), budget="minimal", knowledge="none")
 def needy(model, images, labels, budget, streams, *, goal: CountOrZero):
     """Has a parameter without a default."""
 
 
-@component("attack", version=1, norms=("l2",), budget="minimal")
+@component("attack", version=1, norms=("l2",), budget="minimal", knowledge="none")
 def clash(model, images, labels, budget, streams, *, eps: float = 1.0):
     """Names a parameter like a key of the harness."""
 
 
-@component("attack", version=1, norms=("l2",), budget="minimal")
+@component("attack", version=1, norms=("l2",), budget="minimal", knowledge="none")
 def wrong_default(model, images, labels, budget, streams, *, steps: Count = 0):
     """Its default is not of its own type."""
 
@@ -63,7 +63,7 @@ def only_aim(model, images, labels, budget, streams):
     """Only targeted."""
 
 
-@component("attack", version=1, norms=("linf", "l2"), budget="either", targeting=("untargeted",))
+@component("attack", version=1, norms=("linf", "l2"), budget="either", knowledge="none", targeting=("untargeted",))
 def anything(model, images, labels, budget, streams, *, attack: str, **parameters):
     """Takes parameters it does not declare."""
 
@@ -71,6 +71,10 @@ def anything(model, images, labels, budget, streams, *, attack: str, **parameter
 @component("attack", version=1, norms=("linf",), budget="eps", knowledge="white-box", prepared=True)
 def ready(model, images, labels, budget, streams, state, *, fit_split: str = "train", fit_samples: int | None = None):
     """Has a prepare step."""
+
+
+def prepare(model, images, labels, budget, streams, *, fit_split: str = "train", fit_samples: int | None = None):
+    """The prepare step."""
 
 
 @component("defense", version=1, stochastic=True)
@@ -88,7 +92,7 @@ def stacked_by_default(*, layers: Defenses = ["natural", "natural"]):  # noqa: B
     """Components have no default."""
 
 
-@component("attack", version=1, norms=("l2",), budget="minimal")
+@component("attack", version=1, norms=("l2",), budget="minimal", knowledge="none")
 def defended(model, images, labels, budget, streams, *, layers: Defenses):
     """No part of a cell."""
 

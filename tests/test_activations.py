@@ -58,7 +58,7 @@ def test_an_activation_that_is_not_stochastic_gives_each_image_the_same_in_any_b
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_an_activation_is_declared_stochastic_where_its_module_says_so(name):
     described = describe("activation", name)
-    stochastic = described.facts.get("stochastic", False)
+    stochastic = described.facts.stochastic
     if isinstance(stochastic, dict):
         stochastic = any(described.parameters[key].default in values for key, values in stochastic.items())
     assert is_stochastic(load("activation", name)()) == stochastic

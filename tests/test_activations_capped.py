@@ -91,7 +91,7 @@ def test_the_evaluation_cap_acts_in_evaluation_only():
     assert module(net).tolist() == pytest.approx([0.05, 0.1, 0.1])
     assert module.regimes(net)[0].tolist() == [True, False, False]
     assert srelu(cap=0.3).eval()(net).tolist() == pytest.approx([0.05, 0.3, 0.3])
-    assert describe("activation", "srelu").facts == {"evaluation": ("evaluation_cap",)}
+    assert describe("activation", "srelu").facts.evaluation == ("evaluation_cap",)
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (5, 4, 3, 2)])

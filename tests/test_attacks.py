@@ -18,7 +18,7 @@ from tasks.types import ModelError
 PEERS = ["art", "foolbox", "torchattacks"]
 """Other libraries' attacks: their draws are the library's own (tests/test_peers.py)."""
 ALL = [name for name in registry.names("attack") if name not in PEERS]
-TARGETED = [name for name in ALL if "targeted" in registry.describe("attack", name).facts["targeting"]]
+TARGETED = [name for name in ALL if "targeted" in registry.describe("attack", name).facts.targeting]
 BALL = ["fgsm", "bim", "pgd"]
 CHEAP = {
     "steps": 6,
@@ -39,8 +39,8 @@ def facts_of(name):
 
 
 def budget_of(name, norm=None, **options):
-    norm, ends = norm or facts_of(name)["norms"][0], {"linf": 0.05, "l2": 0.2}
-    return Budget(norm, ends[norm] if facts_of(name)["budget"] == "eps" else None, **options)
+    norm, ends = norm or facts_of(name).norms[0], {"linf": 0.05, "l2": 0.2}
+    return Budget(norm, ends[norm] if facts_of(name).budget == "eps" else None, **options)
 
 
 def cheap(name):
@@ -51,9 +51,9 @@ def rows_of(name, images, model=None, budget=None, **options):
     model = conv_net() if model is None else model
     budget = budget or budget_of(name)
     options = cheap(name) | options
-    if "untargeted" not in facts_of(name)["targeting"]:
+    if "untargeted" not in facts_of(name).targeting:
         options = {"targets": "all"} | options
-    if facts_of(name).get("prepared"):
+    if facts_of(name).prepared:
         options = {"state": state_of(name, model, budget, images, **options)} | options
     rows = attacked(model, name, budget, images, **options)
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
@@ -85,10 +85,7 @@ def test_what_is_read_from_the_source_is_what_python_sees(name):
     }
     assert described.version >= 1
     assert described.paper in described.doc
-    assert described.facts["budget"] in {"eps", "minimal"}
-    assert described.facts["knowledge"] in {"white-box", "score", "decision", "none"}
-    assert set(described.facts["targeting"]) in ({"untargeted"}, {"targeted"}, {"untargeted", "targeted"})
-    if described.facts.get("prepared"):
+    if described.facts.prepared:
         prepare = inspect.signature(registry.load_prepare(name)).parameters
         own = {key: value for key, value in prepare.items() if value.kind is value.KEYWORD_ONLY}
         assert {key: (value.default, value.annotation) for key, value in own.items()} == {
@@ -149,7 +146,7 @@ def test_no_sample_and_one_sample_work(name, count):
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_norm_it_names_works(name):
-    for norm in facts_of(name)["norms"]:
+    for norm in facts_of(name).norms:
         rows = rows_of(name, pixels(4), budget=budget_of(name, norm))
         assert all(row["attacked"] for row in rows)
 
@@ -169,7 +166,7 @@ def test_an_attack_aims_where_it_is_told(name):
 @pytest.mark.parametrize("num_classes", [2, 100])
 def test_two_classes_and_a_hundred_work_on_images_of_any_shape(name, num_classes):
     shape = (3, 5, 8)
-    targets = {"targets": (1,)} if "untargeted" not in facts_of(name)["targeting"] else {}
+    targets = {"targets": (1,)} if "untargeted" not in facts_of(name).targeting else {}
     rows = rows_of(name, pixels(3, shape), linear(num_classes, shape=shape), **targets)
     assert len(rows) == 3
     assert all(row["steps"] is not None for row in rows if row["attacked"])
@@ -188,7 +185,7 @@ def test_a_sample_that_is_misclassified_already_is_no_trouble(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_scores_that_are_not_finite_fail_the_shard_and_name_the_sample(name):
-    if facts_of(name)["knowledge"] == "none" or facts_of(name).get("prepared"):
+    if facts_of(name).knowledge == "none" or facts_of(name).prepared:
         pytest.skip("it never looks at the model while it attacks")
     images, state = 0.5 + 0.4 * pixels(3), None
     with pytest.raises(ModelError, match="not finite for"):
@@ -211,7 +208,7 @@ class Fragile(Toy):
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_stochastic_model_is_attacked_alike_in_every_batch(name):
-    if facts_of(name).get("prepared"):
+    if facts_of(name).prepared:
         pytest.skip("it is prepared beforehand")
     images = pixels(6)
     labels = Wavering(0.0)(images).argmax(1)

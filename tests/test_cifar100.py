@@ -48,7 +48,7 @@ def test_a_file_of_the_published_size_is_read_whole(tmp_path):
     found = cifar100("test", DataRoot(tmp_path))
     assert found.images.shape == (10_000, 3, 32, 32)
     assert (found.images.dtype, found.labels.dtype) == (torch.uint8, torch.int64)
-    assert len(found.labels) == describe("dataset", "cifar100").facts["samples"]
+    assert len(found.labels) == describe("dataset", "cifar100").facts.samples
 
 
 def test_pixels_are_stored_by_colour_then_row_then_column(tmp_path, small):

@@ -103,12 +103,12 @@ def test_digits_are_split_in_order_and_standardised_by_the_training_images(tmp_p
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_dataset_declares_the_size_of_its_test_split(name, real):
-    assert describe("dataset", name).facts["samples"] == len(DATASETS[name]("test", real).labels)
+    assert describe("dataset", name).facts.samples == len(DATASETS[name]("test", real).labels)
 
 
 def test_every_built_in_dataset_declares_its_samples():
     own = set(names("dataset")) - {"parquet", "imagefolder"}  # whose sizes are those of the user's files
-    assert all(describe("dataset", name).facts["samples"] > 0 for name in own)
+    assert all(describe("dataset", name).facts.samples > 0 for name in own)
 
 
 def test_missing_files_are_named_with_their_folder_and_the_flag_that_fetches_them(tmp_path):

@@ -90,7 +90,7 @@ def test_another_head_has_its_scores_divided_before_they_become_probabilities():
 
 
 def test_the_teacher_is_the_same_component_trained_first():
-    assert describe("defense", "distillation").facts["base"] == {"teacher": True}
+    assert describe("defense", "distillation").facts.base == {"teacher": True}
     assert distillation(teacher=True).taught is None
     assert distillation().loss is None
 

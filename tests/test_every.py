@@ -13,7 +13,7 @@ from tasks.activations.drelu import drelu
 from tasks.activations.srelu import srelu
 from tasks.config import Cell, Component
 from tasks.model import build_model, load_split
-from tasks.registry import FOLDERS, REQUIRED, SHARED, describe, names, shared
+from tasks.registry import FOLDERS, REQUIRED, describe, names, shared
 from tasks.types import DataError, DataRoot, Split, TaskError
 
 PLAIN = Split(torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 2, 0]), ("a", "b", "c"), (0.5,), (0.25,))
@@ -39,18 +39,18 @@ def kinds(model) -> list[str]:
 @pytest.mark.parametrize("kind", ["dataset", "architecture", "activation"])
 def test_every_component_of_a_kind_has_the_shared_parameters(kind):
     for name in names(kind):
-        assert shared(kind).keys() <= describe(kind, name).parameters.keys()
+        assert shared(kind).parameters.keys() <= describe(kind, name).parameters.keys()
 
 
-@pytest.mark.parametrize("kind", SHARED)
+@pytest.mark.parametrize("kind", ["dataset", "architecture", "activation"])
 def test_they_are_those_of_the_function_that_acts_on_them_and_is_no_component(kind):
-    function = getattr(importlib.import_module(f"tasks.{FOLDERS[kind]}._every"), SHARED[kind])
+    function = getattr(importlib.import_module(f"tasks.{FOLDERS[kind]}._every"), shared(kind).function)
     keywords = {
         parameter.name: REQUIRED if parameter.default is parameter.empty else parameter.default
         for parameter in inspect.signature(function).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
-    assert {name: found.default for name, found in shared(kind).items()} == keywords != {}
+    assert {name: found.default for name, found in shared(kind).parameters.items()} == keywords != {}
     assert not [name for name in names(kind) if name.startswith("_")]
 
 

@@ -77,7 +77,7 @@ def test_kmnist_is_read_as_mnist_is_from_its_own_folder(tmp_path):
     assert test.labels.tolist() == labels.tolist()
     assert (test.shape, test.num_classes, test.class_names[9]) == ((1, 28, 28), 10, "wo")
     assert (test.mean, test.std) == ((0.1918,), (0.3483,))
-    assert describe("dataset", "kmnist").facts["samples"] == len(test.labels)
+    assert describe("dataset", "kmnist").facts.samples == len(test.labels)
 
 
 def test_missing_kmnist_files_are_looked_for_in_its_own_folder(tmp_path):
@@ -119,7 +119,7 @@ def test_emnist_files_of_the_published_size_are_read_whole(tmp_path):
     sparse(raw / "emnist-byclass-test-labels-idx1-ubyte", 116_323)
     found = emnist("test", DataRoot(tmp_path))
     assert found.images.shape == (116_323, 1, 28, 28)
-    assert len(found.labels) == describe("dataset", "emnist").facts["samples"]
+    assert len(found.labels) == describe("dataset", "emnist").facts.samples
     assert (found.mean, found.std) == ((0.1736,), (0.3317,))
 
 

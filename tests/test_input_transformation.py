@@ -166,7 +166,7 @@ def test_what_is_drawn_belongs_to_the_sample_and_the_pass_and_not_to_the_batch(k
 
 @pytest.mark.parametrize("kind", STRENGTHS)
 def test_the_declaration_and_the_module_agree_on_which_kinds_are_random(kind):
-    declared = describe("defense", "input_transformation").facts["stochastic"]["kind"]
+    declared = describe("defense", "input_transformation").facts.stochastic["kind"]
     assert is_stochastic(layer(kind)) == (kind in declared) == (kind in RANDOM)
 
 

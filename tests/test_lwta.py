@@ -174,7 +174,7 @@ def test_the_extreme_draws_give_finite_values_and_possible_winners(monkeypatch, 
 def test_only_sampled_winners_are_stochastic():
     assert is_stochastic(lwta())
     assert not is_stochastic(lwta(winner="largest"))
-    assert describe("activation", "lwta").facts["stochastic"] == {"winner": ("sampled",)}
+    assert describe("activation", "lwta").facts.stochastic == {"winner": ("sampled",)}
     net = torch.randn(64, 8)
     module = lwta().eval()
     assert not torch.equal(module(net), module(net))

@@ -74,7 +74,7 @@ NEAREST = [
 
 
 def both(digits, ours, mine, peer, theirs, budget, other=None):
-    if ours not in registry.names("attack") or budget.norm not in registry.describe("attack", ours).facts["norms"]:
+    if ours not in registry.names("attack") or budget.norm not in registry.describe("attack", ours).facts.norms:
         pytest.skip(f"there is no {ours} in {budget.norm}")
     if importlib.util.find_spec(peer) is None:
         pytest.skip(f"{peer} is not installed")

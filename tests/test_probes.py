@@ -29,7 +29,7 @@ def test_what_is_read_from_the_source_is_what_python_sees(name):
     given = list(inspect.signature(loaded).parameters.values())
     keyword = {parameter.name: parameter for parameter in given if parameter.kind is parameter.KEYWORD_ONLY}
     assert [parameter.name for parameter in given[:4]] == ["model", "images", "labels", "streams"]
-    sourced = ["source"] if described.facts.get("sourced") else []
+    sourced = ["source"] if described.facts.sourced else []
     assert [parameter.name for parameter in given[4 : -len(keyword) or None]] == sourced
     assert {key: (value.default, value.type) for key, value in described.parameters.items()} == {
         key: (value.default, value.annotation) for key, value in keyword.items()

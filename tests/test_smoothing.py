@@ -76,7 +76,7 @@ def test_a_smoothed_label_keeps_the_scores_of_real_images_smaller(mnist):
 def test_the_model_says_that_it_draws_and_the_noise_is_in_no_state_dict():
     model = smoothed()
     assert is_stochastic(model)
-    assert describe("defense", "randomised_smoothing").facts["stochastic"] is True
+    assert describe("defense", "randomised_smoothing").facts.stochastic is True
     assert model.state_dict().keys() == toy().state_dict().keys()
 
 

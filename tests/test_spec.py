@@ -155,7 +155,7 @@ def test_an_eps_that_is_no_positive_number_is_refused(tmp_path, eps):
         ("spec_components:wrong_default", "", "the default of 'steps' must be a whole number, at least 1, not 0"),
         ("spec_components:fifty", "", "is not declared with @component('attack', ...)"),
         ("spec_components:nothing", "", "no function 'nothing'"),
-        ("no_such_package:nothing", "", "unknown attack 'no_such_package:nothing'"),
+        ("no_such_package:nothing", "", "there is no module 'no_such_package'"),
         (
             "{'spec_components:nudge': {eps: 1, rule: sing}}",
             ".rule",

@@ -72,7 +72,7 @@ def test_the_published_files_are_those_that_torchvision_knows():
             f"{split}_32x32.mat",
             module._MD5[split],
         ]
-    assert describe("dataset", "svhn").facts["samples"] == 26_032
+    assert describe("dataset", "svhn").facts.samples == 26_032
 
 
 def test_a_missing_file_is_named_with_its_folder_and_the_flag_that_fetches_it(tmp_path, files):

@@ -91,7 +91,7 @@ def test_mean_and_std_are_the_published_constants(place):
 
 
 def test_the_test_split_is_declared_to_have_the_published_validation_images():
-    assert describe("dataset", "tiny_imagenet").facts["samples"] == module._TEST == 10_000
+    assert describe("dataset", "tiny_imagenet").facts.samples == module._TEST == 10_000
     assert (module._CLASSES, module._TRAIN) == (200, 500)
 
 

@@ -8,7 +8,8 @@ from grid.values import accept
 from tasks import registry
 from tasks.cases import Attack, Budget
 from tasks.config import Json
-from tasks.registry import REQUIRED
+from tasks.facts import AttackFacts
+from tasks.registry import REQUIRED, Description
 
 USUAL = {"activation": "relu", "head": "softmax", "defense": "natural", "training": "standard"}
 """The component that a cell has of a kind where the spec names none."""
@@ -21,26 +22,42 @@ DRAWS = 10
 @functools.cache
 def defaults(kind: str, name: str) -> Mapping[str, Json]:
     """A component's defaults, each as its type spells it. Raises ComponentSourceError where one is not of its type."""
-    found = {}
     description = registry.describe(kind, name)
-    for parameter, declared in description.parameters.items():
-        if declared.default is not REQUIRED:
-            try:
-                found[parameter] = accept(declared.type, declared.default)
-            except ValueError as error:
-                message = f"{description.origin}: the default of {parameter!r} {error}"
-                raise registry.ComponentSourceError(message) from error
-    return found
+    return {
+        parameter: _accepted(description, parameter, declared.default, "the default")
+        for parameter, declared in description.parameters.items()
+        if declared.default is not REQUIRED
+    }
 
 
-def attack_defaults(facts: Mapping[str, Any]) -> dict[str, Any]:
+@functools.cache
+def added(kind: str, name: str) -> Mapping[str, Json]:
+    """The constants that parameters which came later stood for before, each as its type spells it.
+
+    Raises ComponentSourceError where one is not of its type.
+    """
+    description = registry.describe(kind, name)
+    return {
+        parameter: _accepted(description, parameter, constant, "what is added")
+        for parameter, constant in description.added.items()
+    }
+
+
+def _accepted(description: Description[Any], parameter: str, value: Json, what: str) -> Json:
+    try:
+        return accept(description.parameters[parameter].type, value)
+    except ValueError as error:
+        raise registry.ComponentSourceError(f"{description.origin}: {what} of {parameter!r} {error}") from error
+
+
+def attack_defaults(facts: AttackFacts) -> dict[str, Any]:
     """What the harness takes of an attack with such facts where the spec does not say."""
     return {
-        "norm": facts["norms"][0],
+        "norm": facts.norms[0],
         "space": Budget.space,
         "box": Budget.box,
-        "targets": None if "untargeted" in facts.get("targeting", ("untargeted",)) else "all",
-        "eot": DRAWS if facts.get("knowledge") == "white-box" else 1,
+        "targets": None if "untargeted" in facts.targeting else "all",
+        "eot": DRAWS if facts.knowledge == "white-box" else 1,
         "draws": DRAWS,
         "attacked": Attack.attacked,
     }

@@ -6,15 +6,14 @@ Pure. Knows nothing of YAML, of files or of what is stored.
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from grid.plan.asked import Asked, Block, GridSpec, Selection, Source
 from grid.plan.selection import select
 from tasks import registry
 from tasks.cases import Attack, Case, Probe
-from tasks.config import CELL_PARTS, Cell, Component
-from tasks.needs import Base, base_of
+from tasks.config import Cell, Component
+from tasks.needs import Base, base_of, draws
 
 
 class Wanted(NamedTuple):
@@ -96,8 +95,7 @@ def num_samples(spec: GridSpec, asked: Asked, dataset: Component) -> int:
 
 def split_size(dataset: Component) -> int | None:
     """The number of samples of a dataset's test split, as its component declares it in the fact `samples`."""
-    size: int | None = registry.describe("dataset", dataset.name).facts.get("samples")
-    return size
+    return registry.describe("dataset", dataset.name).facts.samples
 
 
 class _Walk:
@@ -145,7 +143,7 @@ class _Walk:
 
     def _asks(self, cell: Cell, number: int) -> Sequence[Ask]:
         """What a block asks of cells like this one, whatever is excluded."""
-        key = number, is_stochastic(cell), cell.dataset
+        key = number, draws(cell), cell.dataset
         if key not in self._shared:
             block = self._spec.blocks[number]
             self._shared[key] = tuple(
@@ -155,28 +153,13 @@ class _Walk:
         return self._shared[key]
 
 
-def is_stochastic(cell: Cell) -> bool:
-    """Whether a part of the cell says that its model draws numbers when it evaluates."""
-    return any(_draws(getattr(cell, kind)) for kind in CELL_PARTS)
-
-
-@lru_cache(maxsize=100_000)
-def _draws(component: Component) -> bool:
-    """Whether a component, or one among its parameters, says that it draws: always, or under some values."""
-    for part in (component, *component.parts):
-        said = registry.describe(part.kind, part.name).facts.get("stochastic", False)
-        if said is True or (said and any(part.parameters.get(name) in values for name, values in said.items())):
-            return True
-    return False
-
-
 def _fitted(under: Attack | Probe, cell: Cell, source: Cell | None) -> Attack | Probe:
     """An attack as it concerns a cell: draws are of no matter to a model that draws nothing."""
     if isinstance(under, Probe):
         return under
-    if under.eot > 1 and not is_stochastic(source or cell):
+    if under.eot > 1 and not draws(source or cell):
         under = replace(under, eot=1, then=tuple(replace(member, eot=1) for member in under.then))
-    if under.draws > 1 and not is_stochastic(cell):
+    if under.draws > 1 and not draws(cell):
         under = replace(under, draws=1, then=tuple(replace(member, draws=1) for member in under.then))
     return under
 

@@ -10,8 +10,11 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 from grid.plan.asked import Asked, Block, Rule
+from grid.plan.defaults import added
+from tasks import registry
 from tasks.cases import Attack, Norm, Probe, Space
-from tasks.config import CELL_PARTS, Component
+from tasks.config import CELL_PARTS, Component, Json
+from tasks.parameters import several
 
 CELL_LISTS = (*CELL_PARTS, "seed")
 """The lists of a block whose product are its cells."""
@@ -149,7 +152,7 @@ def _reader(axis: str) -> Callable[[Any], object]:
     """What an axis says of a member of the list that it is about."""
     kind, _, parameter = axis.partition(".")
     if kind in CELL_LISTS:
-        return (lambda thing: parameter_of(thing.resolved(), parameter)) if parameter else _name
+        return (lambda thing: parameter_of(kind, thing.resolved(), parameter)) if parameter else _name
     return lambda asked: _of_asked(asked, kind, parameter)
 
 
@@ -162,7 +165,7 @@ def _of_asked(asked: Asked | None, kind: str, parameter: str) -> object:
     if under is None or (kind in {"attack", "probe"} and under.kind != kind):
         return ABSENT
     if parameter:
-        return parameter_of(under.component.resolved(), parameter)
+        return parameter_of(under.kind, under.component.resolved(), parameter)
     if kind in {"attack", "probe"}:
         return under.name
     if isinstance(under, Probe):
@@ -170,15 +173,37 @@ def _of_asked(asked: Asked | None, kind: str, parameter: str) -> object:
     return under.targets if kind == "targets" else getattr(under.budget, kind)
 
 
-def parameter_of(resolved: Mapping[str, Any], name: str) -> object:
+def parameter_of(kind: str, resolved: Mapping[str, Any], name: str) -> object:
     """What a component, resolved, says of a parameter, or else the first among its parameters that has one; or ABSENT.
 
-    Of components it says their names.
+    Of components it says their names. A parameter that is left out of ids has the value that it is left out for.
     """
-    parts = [part for value in resolved["parameters"].values() if _are_components(value) for part in value]
-    found = (each["parameters"][name] for each in (resolved, *parts) if name in each["parameters"])
-    value = next(found, ABSENT)
-    return [part["name"] for part in value] if _are_components(value) else value
+    given = resolved["parameters"]
+    if name in given:
+        value = given[name]
+        return [part["name"] for part in value] if _are_components(value) else value
+    constants = _left_out(kind, resolved["name"])
+    if name in constants:
+        return constants[name]
+    parts = ((parameter, part) for parameter, value in given.items() if _are_components(value) for part in value)
+    found = (parameter_of(_kind_of_parts(kind, resolved["name"], parameter), part, name) for parameter, part in parts)
+    return next((value for value in found if value is not ABSENT), ABSENT)
+
+
+def _left_out(kind: str, name: str) -> Mapping[str, Json]:
+    """The constants of a component's parameters that came later; none of one that is not installed here."""
+    try:
+        return added(kind, name)
+    except (registry.UnknownComponentError, registry.ComponentSourceError):
+        return {}
+
+
+def _kind_of_parts(kind: str, name: str, parameter: str) -> str:
+    try:
+        marked = several(registry.describe(kind, name).parameters[parameter].type)
+    except (registry.UnknownComponentError, registry.ComponentSourceError, KeyError):
+        return kind
+    return marked.kind if marked else kind
 
 
 def _are_components(value: object) -> TypeGuard[list[dict[str, Any]]]:

@@ -101,7 +101,7 @@ def _values(subject: Subject, axis: str) -> tuple[object, ...]:
 
 def _of_under(subject: Subject, kind: str, parameter: str) -> tuple[object, ...]:
     if kind in {"attack", "probe"}:
-        of_parameter = _of_component(subject.under, parameter) if parameter else (subject.name,)
+        of_parameter = _of_component(kind, subject.under, parameter) if parameter else (subject.name,)
         return of_parameter if subject.kind == kind else ()
     if subject.kind != "attack":
         return ()
@@ -112,12 +112,12 @@ def _of_cell(cell: Mapping[str, Any], part: str, parameter: str) -> tuple[object
     if part not in cell:
         return ()
     if parameter:
-        return _of_component(cell[part], parameter)
+        return _of_component(part, cell[part], parameter)
     return (cell[part]["name"] if part in CELL_PARTS else cell[part],)
 
 
-def _of_component(resolved: Mapping[str, Any], parameter: str) -> tuple[object, ...]:
-    value = parameter_of(resolved, parameter) if resolved else ABSENT
+def _of_component(kind: str, resolved: Mapping[str, Any], parameter: str) -> tuple[object, ...]:
+    value = parameter_of(kind, resolved, parameter) if resolved else ABSENT
     return () if value is ABSENT else (value,)
 
 

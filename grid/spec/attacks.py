@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from grid.plan.asked import Asked
 from grid.plan.defaults import attack_defaults
@@ -17,8 +17,9 @@ from grid.spec.ensembles import ENSEMBLES
 from grid.spec.keys import BUDGET_KEYS, CASCADE_KEYS, HARNESS_KEYS, SOURCE
 from grid.spec.nodes import Node, Report, moved
 from grid.spec.sources import sources_of, split_source
-from tasks.cases import Attack, Budget, Norm
+from tasks.cases import Attack, Budget
 from tasks.config import Component, Json
+from tasks.facts import AttackFacts
 from tasks.words import unknown
 
 
@@ -53,9 +54,9 @@ def _wanted(entry: Entry, report: Report) -> Iterator[Asked]:
 
 def _variants(entry: Entry, report: Report) -> Iterator[tuple[Attack, int | None]]:
     """Every variant of an entry without a source, and how many samples it wants for itself."""
-    facts = entry.found.facts
-    types = {**HARNESS_KEYS, "norm": Literal[tuple(facts["norms"])]}
-    needed = ("eps",) if facts["budget"] == "eps" else ()
+    facts: AttackFacts = entry.found.facts
+    types = {**HARNESS_KEYS, "norm": Literal[facts.norms]}
+    needed = ("eps",) if facts.budget == "eps" else ()
     for component, chosen in variants(entry, types, needed, report):
         values = attack_defaults(facts) | {name: choice.value for name, choice in chosen.items()}
         targets = _targets(values["targets"])
@@ -75,25 +76,22 @@ def _variants(entry: Entry, report: Report) -> Iterator[tuple[Attack, int | None
 
 
 def _is_usable(entry: Entry, report: Report) -> bool:
-    """Whether an attack declares what the harness must know of it; what the spec gets wrong is only reported."""
-    facts, what = entry.found.facts, f"attack {entry.found.name!r}"
-    taken = sorted({*HARNESS_KEYS, SOURCE} & entry.found.parameters.keys())
-    norms, budget = facts.get("norms", ()), facts.get("budget")
-    if taken or not norms or not set(norms) <= set(get_args(Norm)) or budget not in {"eps", "minimal", "either"}:
-        declared = f"parameters {taken}" if taken else f"norms {norms!r} and budget {budget!r}"
-        report.add(entry.node, entry.key, f"{what} cannot be used: it declares {declared}")
+    """Whether no parameter of an attack has the name of a key of the harness; a missing eps is only reported."""
+    what = f"attack {entry.found.name!r}"
+    if taken := sorted({*HARNESS_KEYS, SOURCE} & entry.found.parameters.keys()):
+        report.add(entry.node, entry.key, f"{what} cannot be used: it declares parameters {taken}")
         return False
-    if "eps" not in entry.written and budget == "eps":
+    if "eps" not in entry.written and entry.found.facts.budget == "eps":
         report.add(entry.node, f"{entry.key}.eps", f"{what} needs an eps, such as 8/255")
     return True
 
 
-def _beyond(component: Component, facts: Mapping[str, Any]) -> Literal["error", "failure", "allowed"]:
+def _beyond(component: Component, facts: AttackFacts) -> Literal["error", "failure", "allowed"]:
     """What an image beyond eps is."""
-    leaves = facts.get("leaves_budget")
-    if leaves is not None and all(component.parameters.get(name) == value for name, value in leaves.items()):
+    leaves = facts.leaves_budget
+    if leaves and all(component.parameters.get(name) == value for name, value in leaves.items()):
         return "allowed"
-    return "failure" if facts["budget"] == "minimal" else "error"
+    return "failure" if facts.budget == "minimal" else "error"
 
 
 def _targets(value: Json) -> tuple[int, ...] | Literal["all"] | None:
@@ -107,10 +105,10 @@ def _targets(value: Json) -> tuple[int, ...] | Literal["all"] | None:
     return "all"
 
 
-def _wrong_aim(targets: tuple[int, ...] | str | None, facts: Mapping[str, Any]) -> str:
+def _wrong_aim(targets: tuple[int, ...] | str | None, facts: AttackFacts) -> str:
     if targets == ():
         return "is an empty list: name the classes, or all"
-    if targets is not None and "targeted" not in facts.get("targeting", ()):
+    if targets is not None and "targeted" not in facts.targeting:
         return "this attack cannot aim at a class"
     return ""
 
@@ -170,7 +168,7 @@ def _member(item: Node, key: str, said: Mapping[str, Node], report: Report) -> t
         return None
     for name in sorted(entry.written.keys() & ({*HARNESS_KEYS, SOURCE} - {*BUDGET_KEYS})):
         report.add(entry.written[name], entry.place(name), "is said of the whole cascade, beside its `attacks`")
-    if entry.found.facts.get("prepared"):
+    if entry.found.facts.prepared:
         report.add(item, key, f"attack {entry.found.name!r} has a prepare step: it cannot be part of a cascade")
         return None
     full = entry._replace(written={**said, **entry.written})

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from grid.plan.defaults import UNNAMED, USUAL, defaults
+from grid.plan.defaults import UNNAMED, USUAL, added, defaults
 from grid.spec.nodes import Node, Report, plain
 from grid.values import accept, fractions
 from tasks import registry
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     `listed` is the one that is given as a list in place of all parameters, if any.
     """
 
-    found: Description
+    found: Description[Any]
     node: Node
     key: str
     written: Mapping[str, Node]
@@ -104,10 +104,9 @@ def _entry(kind: str, name: str, item: Node, given: Node, key: str, report: Repo
     try:
         found = registry.describe(kind, name)
         defaults(kind, name)
+        added(kind, name)
     except (registry.UnknownComponentError, registry.ComponentSourceError) as error:
         report.add(item, key.removesuffix(f".{name}"), str(error))
-    except (SyntaxError, ValueError) as error:
-        report.add(item, key, f"the source of {kind} {name!r} cannot be read: {error}")
     else:
         listed = listed_parameter(found)
         if listed and (_varies(given) or not isinstance(given.value, dict | None)):
@@ -116,7 +115,7 @@ def _entry(kind: str, name: str, item: Node, given: Node, key: str, report: Repo
     return None
 
 
-def listed_parameter(found: Description) -> str | None:
+def listed_parameter(found: Description[Any]) -> str | None:
     """The parameter for which a list stands in place of a component's parameters: its only one of components."""
     names = [name for name, parameter in found.parameters.items() if several(parameter.type)]
     return names[0] if len(names) == 1 else None
@@ -149,12 +148,12 @@ def variants(
             yield _component(found, one, also), {name: one[name] for name in also if name in one}
 
 
-def _component(found: Description, chosen: Mapping[str, Choice], also: Mapping[str, Any]) -> Component:
+def _component(found: Description[Any], chosen: Mapping[str, Choice], also: Mapping[str, Any]) -> Component:
     given = {name: choice.value for name, choice in chosen.items() if name not in also}
     values: dict[str, Value] = {**defaults(found.kind, found.name), **given}
     extra = [name for name in given if name not in found.parameters]
     parameters = {name: values[name] for name in [*found.parameters, *sorted(extra)]}
-    return Component(found.kind, found.name, found.version, parameters)
+    return Component(found.kind, found.name, found.version, parameters, added(found.kind, found.name))
 
 
 def _check_keys(entry: Entry, known: Mapping[str, Any], required: list[str], report: Report) -> None:

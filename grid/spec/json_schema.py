@@ -107,14 +107,14 @@ def _entry(kind: str) -> Schema:
     return {"anyOf": [*plain, foreign, filled, *unnamed]}
 
 
-def _parameters(found: Description) -> Schema:
+def _parameters(found: Description[Any]) -> Schema:
     """What stands under a component's name: its parameters with the harness's own keys, or the list that it takes."""
     usual = defaults(found.kind, found.name)
     properties: dict[str, Json] = {}
     for name, parameter in found.parameters.items():
         properties[name] = {"description": parameter.text, **_value(parameter.type, usual.get(name, _NONE))}
     required: list[Json] = [name for name in properties if name not in usual]
-    if found.kind == "attack" and found.facts["budget"] == "eps":
+    if found.kind == "attack" and found.facts.budget == "eps":
         required.append("eps")
     allowed = _map(properties | _own_keys(found), description=found.summary, required=required)
     if found.open:
@@ -125,12 +125,12 @@ def _parameters(found: Description) -> Schema:
     return {"anyOf": [properties[listed], allowed]} if listed else allowed
 
 
-def _own_keys(found: Description) -> Schema:
+def _own_keys(found: Description[Any]) -> Schema:
     """The harness's own keys beside the parameters of a component."""
     if found.kind == "attack":
-        return _harness(attack_defaults(found.facts), norm=Literal[found.facts["norms"]])
+        return _harness(attack_defaults(found.facts), norm=Literal[found.facts.norms])
     if found.kind == "probe":
-        source: Schema = {SOURCE: _source()} if found.facts.get("sourced") else {}
+        source: Schema = {SOURCE: _source()} if found.facts.sourced else {}
         return {key: _value(kind) for key, kind in PROBE_KEYS.items()} | source
     return {}
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
@@ -50,7 +51,8 @@ def one(kind: str, name: str) -> tuple[dict[str, Any], pa.Table]:
     except (registry.UnknownComponentError, registry.ComponentSourceError) as error:
         raise UsageError(str(error)) from error
     facts = {"kind": found.kind, "name": found.name, "version": found.version, "paper": found.paper}
-    about = {key: _words(value) for key, value in found.facts.items()}
+    said = {fact.name: getattr(found.facts, fact.name) for fact in fields(found.facts)}
+    about = {name: _words(value) for name, value in said.items() if value}
     parameters = [
         {"parameter": name, "type": each.text, "default": "" if each.default is REQUIRED else repr(each.default)}
         for name, each in found.parameters.items()
@@ -99,8 +101,8 @@ def _ensemble(name: str) -> dict[str, str]:
     said = " then ".join(f"{found.name}({_spelt(own)})" for found, own in members)
     return {
         "name": name,
-        "knowledge": ", ".join(dict.fromkeys(each["knowledge"] for each in facts)),
-        "norms": ", ".join(norm for norm in facts[0]["norms"] if all(norm in each["norms"] for each in facts)),
+        "knowledge": ", ".join(dict.fromkeys(each.knowledge for each in facts)),
+        "norms": ", ".join(norm for norm in facts[0].norms if all(norm in each.norms for each in facts)),
         "targeting": "untargeted",
         "budget": "eps",
         "parameters": "",
@@ -109,10 +111,10 @@ def _ensemble(name: str) -> dict[str, str]:
     }
 
 
-def _row(found: Description) -> dict[str, str]:
+def _row(found: Description[Any]) -> dict[str, str]:
     row = {"name": found.name}
     if found.kind == "attack":
-        row |= {fact: _words(found.facts.get(fact, "")) for fact in _ATTACK_FACTS}
+        row |= {fact: _words(getattr(found.facts, fact)) for fact in _ATTACK_FACTS}
     return {**row, "parameters": _parameters(found), "summary": found.summary, "paper": found.paper}
 
 
@@ -124,7 +126,7 @@ def _words(fact: object) -> str:
     return ", ".join(fact) if isinstance(fact, tuple) else str(fact)
 
 
-def _parameters(found: Description) -> str:
+def _parameters(found: Description[Any]) -> str:
     return ", ".join(
         name if parameter.default is REQUIRED else f"{name}={parameter.default!r}"
         for name, parameter in found.parameters.items()

@@ -27,7 +27,7 @@ def probes(node: Node, key: str, report: Report) -> tuple[Asked, ...]:
 
 def _wanted(entry: Entry, report: Report) -> Iterator[Asked]:
     source = entry.written.get(SOURCE)
-    if source and not entry.found.facts.get("sourced"):
+    if source and not entry.found.facts.sourced:
         report.add(source, entry.place(SOURCE), "this probe perturbs no images: it has no source")
         return
     own, sources = split_source(entry, report)

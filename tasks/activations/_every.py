@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from tasks.registry import every
 from tasks.types import TaskError
 
 
@@ -23,6 +24,7 @@ class Places:
         return self.made[-1]
 
 
+@every("activation")
 def placed(
     body: nn.Module, places: Places, otherwise: Callable[[], nn.Module], *, layers: list[int] | None = None
 ) -> None:

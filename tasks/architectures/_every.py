@@ -8,6 +8,7 @@ from collections.abc import Callable
 from torch import nn
 
 from tasks.parameters import Count
+from tasks.registry import every
 from tasks.types import Shape
 
 
@@ -19,6 +20,7 @@ class Extended(nn.Sequential):
         self.width = width
 
 
+@every("architecture")
 def extended(
     make: Callable[[Shape], nn.Module],
     shape: Shape,

@@ -8,9 +8,11 @@ from dataclasses import replace
 from tasks.datasets._generated import read_generated
 from tasks.datasets._inside import inside
 from tasks.parameters import Share
+from tasks.registry import every
 from tasks.types import DataError, DataRoot, Mix, Split
 
 
+@every("dataset")
 def mixed(split: Split, root: DataRoot, *, generated: str | None = None, share: Share = 0.0) -> Split:
     """A training split to which generated images belong; any other as it is.
 

@@ -102,7 +102,7 @@ def ours(contest):
         rows = torch.arange(len(labels), device=labels.device)
         counted = CountedModel(model, rows, contest.budget, num_classes=10)
         streams, state = Streams("benchmark", rows), ()
-        if described(contest).facts.get("prepared"):
+        if described(contest).facts.prepared:
             prepare = registry.load_prepare(contest.attack)
             state = (prepare(counted, images, labels, contest.budget, streams, **parameters).state,)
         return function(counted, images.clone(), labels, contest.budget, streams, *state, **parameters)[0]
@@ -230,7 +230,7 @@ def main():
             continue
         model = trained(kind, options.data_root, options.device)
         for contest in wanted:
-            if contest.attack not in known or contest.budget.norm not in described(contest).facts["norms"]:
+            if contest.attack not in known or contest.budget.norm not in described(contest).facts.norms:
                 notes.append(f"{contest.name}: skipped, there is no {contest.attack} in {contest.budget.norm}")
             elif not (options.quick and contest.slow):
                 count = options.samples or -(-contest.samples[place] // (10 if options.quick else 1))
