@@ -29,6 +29,7 @@ __all__ = [
     "Description",
     "Parameter",
     "UnknownComponentError",
+    "built_in",
     "component",
     "describe",
     "every",
@@ -90,7 +91,13 @@ def every(kind: str, *, added: Mapping[str, object] | None = None) -> Callable[[
 
 def names(kind: str) -> list[str]:
     """The built-in and entry-point components of a kind, sorted."""
-    return sorted(_built_in(kind) | {point.name for point in entry_points(group=f"attackgrid.{kind}")})
+    return sorted({*built_in(kind)} | {point.name for point in entry_points(group=f"attackgrid.{kind}")})
+
+
+@functools.cache
+def built_in(kind: str) -> tuple[str, ...]:
+    """The components of a kind that have a file here, sorted."""
+    return tuple(sorted(path.stem for path in _folder(kind).glob("*.py") if not path.stem.startswith("_")))
 
 
 @typing.overload
@@ -147,7 +154,7 @@ def _locate(kind: str, name: str) -> tuple[str, str]:
     if ":" in name:
         module, _, function = name.partition(":")
         return module, function
-    if name in _built_in(kind):
+    if name in built_in(kind):
         return f"tasks.{FOLDERS[kind]}.{name}", name
     for point in entry_points(group=f"attackgrid.{kind}", name=name):
         return point.module, point.attr
@@ -156,8 +163,3 @@ def _locate(kind: str, name: str) -> tuple[str, str]:
 
 def _folder(kind: str) -> Path:
     return Path(__file__).parent / FOLDERS[kind]
-
-
-@functools.cache
-def _built_in(kind: str) -> frozenset[str]:
-    return frozenset(path.stem for path in _folder(kind).glob("*.py") if not path.stem.startswith("_"))
