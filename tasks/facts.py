@@ -79,9 +79,14 @@ class HeadFacts(ModelFacts):
 
 @dataclass(frozen=True, kw_only=True)
 class DefenseFacts(ModelFacts):
-    """Of a defense. `base`: {parameter: value} of the cell that is trained before, whose model this one learns from."""
+    """Of a defense.
+
+    `base`: {parameter: value} of the cell that is trained before, whose model this one learns from. `loss`: whether it
+    has a loss of its own, in place of the head's.
+    """
 
     base: Mapping[str, Any] = field(default_factory=dict)
+    loss: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from tasks.given import Given, in_batches
 from tasks.intact import intact
 from tasks.metrics import all_others, distances, frozen, margins, rowwise
 from tasks.noise import Noise, is_stochastic
+from tasks.refusals import beyond_classes
 from tasks.returned import arrived, inside
 from tasks.rows import MEASURED, rows_of
 from tasks.streams import Streams
@@ -82,9 +83,8 @@ def _pairs(attack: Attack, labels: Labels, num_classes: int) -> tuple[Rows, Labe
     if attack.targets == "all":
         targets = all_others(labels, num_classes)
     else:
-        beyond = [target for target in attack.targets if target >= num_classes]
-        if beyond:
-            raise AttackError(f"{attack.name} aims at class {beyond[0]}, but there are {num_classes} classes")
+        if wrong := beyond_classes(attack, num_classes):
+            raise AttackError(wrong)
         targets = torch.tensor(attack.targets, device=labels.device).expand(len(labels), -1)
     return rows.repeat_interleave(targets.shape[1]), targets.flatten()
 

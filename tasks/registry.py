@@ -33,9 +33,11 @@ __all__ = [
     "component",
     "describe",
     "every",
+    "is_built_in",
     "load",
     "load_prepare",
     "names",
+    "origin",
     "shared",
 ]
 
@@ -120,7 +122,7 @@ def describe(kind: str, name: str) -> Description[Any]:
 
 @functools.cache
 def _described(kind: str, name: str) -> Description[Any]:
-    module, function = _locate(kind, name)
+    module, function = origin(kind, name)
     return read_component(parsed(source_of(module)), kind, name, f"{module}:{function}", shared(kind))
 
 
@@ -131,9 +133,14 @@ def shared(kind: str) -> Shared:
     return read_shared(parsed(path), kind, f"tasks.{FOLDERS[kind]}._every") if path.is_file() else Shared()
 
 
+def is_built_in(kind: str, name: str) -> bool:
+    """Whether a component is of this project: what it says may be run where foreign code may not."""
+    return name in _built_in(kind)
+
+
 def load(kind: str, name: str) -> Callable[..., Any]:
     """Import a component's function."""
-    module, function = _locate(kind, name)
+    module, function = origin(kind, name)
     try:
         loaded = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
@@ -149,8 +156,8 @@ def load_prepare(name: str) -> Callable[..., Any]:
     return typing.cast("Callable[..., Any]", module.prepare)
 
 
-def _locate(kind: str, name: str) -> tuple[str, str]:
-    """The module and the function of a component."""
+def origin(kind: str, name: str) -> tuple[str, str]:
+    """The module and the function of a component. Raises UnknownComponentError."""
     if ":" in name:
         module, _, function = name.partition(":")
         return module, function

@@ -26,7 +26,12 @@ from tasks.words import unknown
 
 def attacks(node: Node, key: str, report: Report) -> tuple[Asked, ...]:
     """All variants of all attacks, with their budgets; those in error are reported and left out."""
-    return tuple(wanted for item, place in alternatives(node, key) for wanted in _entry(item, place, report))
+    found: list[Asked] = []
+    for item, place in alternatives(node, key):
+        for wanted in _entry(item, place, report):
+            report.stands(key, wanted.under.part_of_id, item, place)
+            found.append(wanted)
+    return tuple(found)
 
 
 def _entry(item: Node, key: str, report: Report) -> Iterator[Asked]:

@@ -55,6 +55,7 @@ def components(kind: str, node: Node, key: str, report: Report) -> tuple[Compone
         entry = entry_of(kind, item, place, report)
         for component, _ in variants(entry, {}, (), report) if entry else ():
             found.setdefault(component.part_of_id, component)
+            report.stands(key, component.part_of_id, entry.node if entry else item, entry.key if entry else place)
     return tuple(found.values())
 
 

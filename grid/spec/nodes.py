@@ -51,6 +51,7 @@ class Report:
     variants: int = 0
     limited: bool = True
     _places: set[tuple[str, int, str]] = field(default_factory=set)
+    _stands: dict[tuple[str, str], tuple[Node, str]] = field(default_factory=dict)
 
     def add(self, node: Node, key: str, message: str) -> None:
         """Note a problem at a node's line. Only the first of a place counts: what follows from it is noise."""
@@ -60,6 +61,15 @@ class Report:
         self._places.add(place)
         where = f"in {node.origin}: " if node.origin not in {"", self.origin} else ""
         self.problems.append(Problem(node.line, key, where + message))
+
+    def stands(self, where: str, part_of_id: str, node: Node, key: str) -> None:
+        """Note at which node something stands that is known by its part of an id; the first place counts."""
+        self._stands.setdefault((where, part_of_id), (node, key))
+
+    def place_of(self, where: str, part_of_id: str, otherwise: Node) -> tuple[Node, str]:
+        """Where that stands: in a list of a block (`cells.0.attacks`), or in what the spec says for all its blocks."""
+        shared = where.rpartition(".")[2]
+        return self._stands.get((where, part_of_id)) or self._stands.get((shared, part_of_id)) or (otherwise, where)
 
     def has_room(self, count: int, node: Node, key: str) -> bool:
         """Count so many variants more; reported, and not counted, where all together are more than MAX_VARIANTS."""

@@ -18,6 +18,7 @@ from grid.plan.selection import never, select
 from grid.questions import TABLES
 from grid.spec.attacks import attacks
 from grid.spec.components import alternatives, components, mapping
+from grid.spec.contradictions import report_contradictions
 from grid.spec.keys import ASKED, BLOCK_KEYS, KEYS, SAMPLES_KEYS
 from grid.spec.layers import layered
 from grid.spec.nodes import Node, Report, plain
@@ -75,8 +76,11 @@ def _judge(root: Node | None, report: Report, *, drop_unused: bool) -> GridSpec:
     if report.limited and rules * len(spec.blocks) > MAX_RULES:
         said = f"{rules} rules and published values on {len(spec.blocks)} blocks"
         report.add(root, "published", f"{said} are {rules * len(spec.blocks)} to look up; at most {MAX_RULES} are")
-    if not report.problems:  # a rule may select nothing only because what it names is in error
+    may_exclude = not report.problems  # a rule may select nothing only because what it names is in error
+    if may_exclude:
         spec, root = _check_rules(spec, root, report, drop_unused=drop_unused)
+    if report.limited and (may_exclude or not spec.exclude):
+        report_contradictions(spec, root, report)
     report.finish()
     return replace(spec, document=dump(root))
 
