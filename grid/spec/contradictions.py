@@ -7,29 +7,44 @@ Foreign components are not asked: their code runs in workers alone.
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
-from grid.plan.asked import Block, GridSpec
+from grid.plan.asked import Asked, Block, GridSpec
 from grid.plan.rule_index import CELL_LISTS, BlockIndex, Box
 from grid.spec.nodes import Node, Report
-from tasks import registry
-from tasks.cases import Attack
+from tasks.cases import Attack, Probe
 from tasks.config import CELL_PARTS, Component
-from tasks.refusals import beyond_classes, depends_on, reasons
+from tasks.refusals import beyond_classes, depends_on, num_classes, reasons
 
 Parts = Mapping[str, Sequence[Component]]
+Places = tuple[tuple[str, int], ...]
+"""Of each kind that a contradiction is about, the position of the component."""
+
+_SHOWN = 5
+"""How many reasons of one place are written out."""
 
 
 def report_contradictions(spec: GridSpec, root: Node, report: Report) -> None:
-    """Report each contradiction where the component stands that refuses it."""
+    """Report all contradictions of a component where it stands, in one line."""
+    found: dict[tuple[str, int, str], tuple[Node, str, list[str]]] = {}
+    for where, part_of_id, reason in _of_spec(spec):
+        node, key = report.place_of(where, part_of_id, root)
+        *_, said = found.setdefault((node.origin, node.line, key), (node, key, []))
+        if reason not in said:
+            said.append(reason)
+    for node, key, said in found.values():
+        more = [f"and {len(said) - _SHOWN} more"] if len(said) > _SHOWN else []
+        report.add(node, key, "; ".join(said[:_SHOWN] + more))
+
+
+def _of_spec(spec: GridSpec) -> Iterator[tuple[str, str, str]]:
+    """In which list of the spec something stands that cannot be, its part of an id, and why."""
     for number, block in enumerate(spec.blocks):
-        excluded = spec.selection.blocks[number].excluded if spec.selection else None
-        found = _Contradictions(block, excluded)
-        for kind, component, reason in found.of_parts(block.parts, None):
-            report.add(*report.place_of(f"cells.{number}.{kind}", component.part_of_id, root), reason)
+        found = _Contradictions(block, spec.selection.blocks[number].excluded if spec.selection else None)
+        for kind, component, reason in found.of_parts():
+            yield f"cells.{number}.{kind}", component.part_of_id, reason
         for position, asked in enumerate(block.asked):
             key = "probes" if asked.under.kind == "probe" else "attacks"
-            place = report.place_of(f"cells.{number}.{key}", asked.under.part_of_id, root)
             for reason in found.of_asked(position):
-                report.add(*place, reason)
+                yield f"cells.{number}.{key}", asked.under.part_of_id, reason
 
 
 class _Contradictions:
@@ -40,65 +55,102 @@ class _Contradictions:
         self._index = BlockIndex(block)
         self._excluded = excluded
 
-    def of_parts(self, parts: Parts, position: int | None) -> Iterator[tuple[str, Component, str]]:
-        """Of the parts of cells, the kind and the component that refuses, and why.
-
-        `position`: of the one thing asked that the cells are about, if not about all.
-        """
+    def of_parts(self) -> Iterator[tuple[str, Component, str]]:
+        """Of the parts of the block's cells, the kind and the component that refuses, and why."""
+        parts = self._block.parts
         for kind in CELL_PARTS:
             for place, component in enumerate(parts[kind]):
-                needed = depends_on(component)
-                if needed is None:
-                    continue
-                for at, cell in _combinations(parts, needed):
-                    for reason in reasons(component, cell):
-                        if self._is_wanted({**at, kind: place}, parts, position):
-                            yield kind, component, _about(reason, cell, parts)
+                for reason in self._reasons(component, {**parts, kind: [component]}, (kind, place)):
+                    yield kind, component, reason
 
     def of_asked(self, position: int) -> Iterator[str]:
-        """Why one of the things asked cannot be."""
-        asked = self._block.asked[position]
-        for member in asked.under.chain if isinstance(asked.under, Attack) else [asked.under]:
-            needed = depends_on(member.component) or ()
-            aims = isinstance(member, Attack) and isinstance(member.targets, tuple)
-            for at, cell in _combinations(self._block.parts, {*needed, *(["dataset"] if aims else [])}):
-                found = reasons(member.component, cell, member)
-                if isinstance(member, Attack) and aims:
-                    classes = registry.describe("dataset", cell["dataset"].name).facts.classes
-                    found += filter(None, [beyond_classes(member, classes)] if classes else [])
-                for reason in found:
-                    if self._is_wanted(at, self._block.parts, position):
-                        yield _about(reason, cell, self._block.parts)
-        if asked.source:
-            other = {kind: (part,) for kind, part in asked.source if isinstance(part, Component)}
-            parts = {**self._block.parts, **other}
-            for kind, component, reason in self.of_parts(parts, position):
-                yield f"its source cannot be: {kind} {component.name}: {reason}"
+        """Why one of the things asked cannot be: the members of a cascade, its aim, its source."""
+        asked, parts = self._block.asked[position], self._block.parts
+        seen = {**parts, **_named(asked)} if isinstance(asked.under, Attack) else parts
+        for member in asked.under.chain if isinstance(asked.under, Attack) else (asked.under,):
+            yield from self._reasons(member.component, seen, under=member, position=position)
+        if isinstance(asked.under, Attack) and asked.under.targets is not None:
+            for place, dataset in enumerate(parts["dataset"]):
+                classes = num_classes(dataset)
+                wrong = beyond_classes(asked.under, classes) if classes else ""
+                if wrong and self._is_wanted({"dataset": place}, position):
+                    yield _about(wrong, [(("dataset", place),)], parts)
+        yield from self._of_source(position)
 
-    def _is_wanted(self, at: Mapping[str, int], parts: Parts, position: int | None) -> bool:
-        """Whether a case that is not excluded has the parts that stand at these positions."""
+    def _of_source(self, position: int) -> Iterator[str]:
+        """Why the cell that something asked looks at cannot be, where that comes from what it does not share."""
+        other = _named(self._block.asked[position])
+        parts = {**self._block.parts, **other}
+        for kind in CELL_PARTS if other else ():
+            for place, component in enumerate(parts[kind]):
+                if not other.keys() & {kind, *(depends_on(component) or ())}:
+                    continue
+                own = None if kind in other else (kind, place)
+                for reason in self._reasons(component, {**parts, kind: [component]}, own, position=position):
+                    yield f"its source cannot be: {reason}"
+
+    def _reasons(
+        self,
+        component: Component,
+        parts: Parts,
+        own: tuple[str, int] | None = None,
+        *,
+        under: Attack | Probe | None = None,
+        position: int | None = None,
+    ) -> Iterator[str]:
+        """Each reason of a component, with the parts of cells that it is about, where a wanted case has them.
+
+        `own`: its kind and its position, if it is a part of the block. `position`: of the one thing asked that the
+        cells are about, if not about all.
+        """
+        needed = depends_on(component)
+        if needed is None:
+            return
+        found: dict[str, list[Places]] = {}
+        for at, cell in _combinations(parts, needed):
+            for reason in reasons(component, cell, under):
+                places = dict([*at, *([own] if own else [])])
+                shared = {kind: place for kind, place in places.items() if self._is_own(kind, parts, own)}
+                if self._is_wanted(shared, position):
+                    found.setdefault(reason, []).append(at)
+        for reason, places_met in found.items():
+            yield _about(reason, places_met, parts)
+
+    def _is_own(self, kind: str, parts: Parts, own: tuple[str, int] | None) -> bool:
+        return parts[kind] is self._block.parts[kind] or (own is not None and kind == own[0])
+
+    def _is_wanted(self, at: Mapping[str, int], position: int | None) -> bool:
+        """Whether a case that is not excluded has the block's parts that stand at these positions."""
         if self._excluded is None:
             return True
-        own = {kind: place for kind, place in at.items() if parts[kind] is self._block.parts[kind]}
         lists = dict(zip(CELL_LISTS, self._block.axes, strict=True))
-        chosen = tuple((own[name],) if name in own else range(len(values)) for name, values in lists.items())
+        chosen = tuple((at[name],) if name in at else range(len(values)) for name, values in lists.items())
         width = max(1, len(self._block.asked))
         asked = range(width) if position is None else (position,)
         cells = self._index.flat(Box(chosen, asked))
         return any(not self._excluded[cell * width + each] for cell in cells for each in asked)
 
 
-def _combinations(
-    parts: Parts, kinds: Sequence[str] | set[str]
-) -> Iterator[tuple[dict[str, int], dict[str, Component]]]:
+def _named(asked: Asked) -> dict[str, list[Component]]:
+    """The parts of the cell that something asked looks at which are not those of the cell it is judged on."""
+    return {kind: [part] for kind, part in asked.source if isinstance(part, Component)}
+
+
+def _combinations(parts: Parts, kinds: Sequence[str]) -> Iterator[tuple[Places, dict[str, Component]]]:
     """Every choice of one component of each kind: their positions, and themselves."""
-    named = [kind for kind in CELL_PARTS if kind in kinds]
-    for chosen in itertools.product(*(enumerate(parts[kind]) for kind in named)):
-        places = dict(zip(named, chosen, strict=True))
-        yield {kind: place for kind, (place, _) in places.items()}, {kind: part for kind, (_, part) in places.items()}
+    for chosen in itertools.product(*(enumerate(parts[kind]) for kind in kinds)):
+        pairs = list(zip(kinds, chosen, strict=True))
+        yield tuple((kind, place) for kind, (place, _) in pairs), {kind: part for kind, (_, part) in pairs}
 
 
-def _about(reason: str, cell: Mapping[str, Component], parts: Parts) -> str:
-    """The reason, with what of several it is about."""
-    named = [f"{kind} {component.name}" for kind, component in cell.items() if len(parts[kind]) > 1]
-    return f"{reason} ({', '.join(named)})" if named else reason
+def _about(reason: str, met: Sequence[Places], parts: Parts) -> str:
+    """The reason, with those of several parts that it is about: a kind of which all are concerned is not named."""
+    places = set(met)
+    for kind in [kind for kind, _ in met[0]]:
+        without = {tuple(each for each in at if each[0] != kind) for at in places}
+        if len(places) == len(without) * len(parts[kind]):
+            places = without
+    named = [", ".join(f"{kind} {parts[kind][place].name}" for kind, place in at) for at in sorted(places)]
+    shown = list(dict.fromkeys(filter(None, named)))
+    more = [f"and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
+    return f"{reason} ({'; '.join(shown[:_SHOWN] + more)})" if shown else reason

@@ -64,3 +64,8 @@ def resnet_small(
     four times as many. Shortcuts are the paper's option A, without weights. Takes images of any shape.
     """
     return SmallResNet(shape[0], width, blocks, activation)
+
+
+def widths(*, blocks: int, width: int) -> list[int]:
+    """Channels at each activation."""
+    return [width, *(width * 2**stage for stage in range(3) for _ in range(2 * blocks))]

@@ -1,11 +1,12 @@
 """The wide residual networks on which defenses of CIFAR-10 are usually compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from tasks.parameters import Count, Rate
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.types import Shape, TaskError
 
@@ -72,7 +73,18 @@ def wide_resnet(
     layers (Paris-Dauphine, 2024) names; adversarial training is mostly reported on WRN-34-10 and WRN-28-10.
     Raises TaskError for a depth that is not 6 n + 4 with n of 1 or more.
     """
-    blocks, rest = divmod(depth - 4, 6)
-    if rest or blocks < 1:
-        raise TaskError(f"wide_resnet has a depth of 6 n + 4 (10, 16, 22, 28, 34, 40, ...), not {depth}")
-    return WideResNet(shape[0], widen, blocks, dropout, activation)
+    refuse(TaskError, refuses(depth=depth))
+    return WideResNet(shape[0], widen, (depth - 4) // 6, dropout, activation)
+
+
+def refuses(*, depth: int) -> Iterator[str]:
+    """A depth that no three stages have."""
+    if depth % 6 != 4 or depth < 10:
+        yield f"wide_resnet has a depth of 6 n + 4 (10, 16, 22, 28, 34, 40, ...), not {depth}"
+
+
+def widths(*, depth: int, widen: int) -> list[int]:
+    """Channels at each activation."""
+    blocks = (depth - 4) // 6
+    after = [16 * widen * 2**stage for stage in range(3) for _ in range(blocks)]
+    return [width for before, out in zip([16, *after], after, strict=False) for width in (before, out)] + after[-1:]
