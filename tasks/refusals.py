@@ -33,7 +33,8 @@ PART_OF: Mapping[str, tuple[str, ...]] = {
 By the name of its kind, a part of the cell, as `Part`; as the dataset declares them `shape`, which is (channels,
 height, width), `classes`, `samples` (of the test split) and `train_samples`; the `widths` of the architecture.
 """
-_OF_BUDGET = ("norm", "eps", "space", "box")
+OF_ATTACK = ("norm", "eps", "space", "box", "targets")
+"""What may be known of an attack: its budget, and what it aims at."""
 
 
 class Part(NamedTuple):
@@ -102,16 +103,16 @@ def reasons(
     beside = {**cell, component.kind: component} if component.kind in CELL_PARTS else cell
     for each in (component, *component.parts):
         for refuser in _refusers(each.kind, each.name, foreign=foreign):
-            found |= dict.fromkeys(refuser.reasons(_known(refuser.takes, each, beside, under)))
+            found |= dict.fromkeys(refuser.reasons(_known(refuser.takes, each, beside, under, foreign=foreign)))
     return list(found)
 
 
 @functools.lru_cache(maxsize=100_000)
-def widths(architecture: Component, shape: tuple[int, int, int] | None) -> Sequence[int] | None:
+def widths(
+    architecture: Component, shape: tuple[int, int, int] | None, *, foreign: bool = False
+) -> Sequence[int] | None:
     """The units or channels at each activation of an architecture for images of a shape; None if it does not say."""
-    if not registry.is_built_in("architecture", architecture.name):
-        return None
-    own = function_from(registry.origin("architecture", architecture.name)[0], "widths")
+    own = _own("architecture", architecture.name, "widths", foreign=foreign)
     extended = function_from("tasks.architectures._every", "widths")
     if own is None or extended is None or shape is None:
         return None
@@ -144,29 +145,34 @@ def _declared(dataset: Component, name: str) -> object:
 
 
 def _known(
-    names: Iterable[str], component: Component, cell: Mapping[str, Component], under: Attack | Probe | None
+    names: Iterable[str],
+    component: Component,
+    cell: Mapping[str, Component],
+    under: Attack | Probe | None,
+    *,
+    foreign: bool,
 ) -> dict[str, object]:
     """Of what the functions of a component may take, what is asked for and known."""
     known: dict[str, object] = {}
     for name in names:
         if name in component.parameters:
             known[name] = _value(component.parameters[name])
-        elif isinstance(under, Attack) and name in (*_OF_BUDGET, "targets"):
+        elif isinstance(under, Attack) and name in OF_ATTACK:
             known[name] = under.targets if name == "targets" else getattr(under.budget, name)
         elif name in PART_OF and cell.keys() >= set(PART_OF[name]):
-            known[name] = _of_cell(name, component, cell)
-            if known[name] is None:
-                del known[name]
+            value = _of_cell(name, component, cell, foreign=foreign)
+            known |= {} if value is None else {name: value}
     return known
 
 
-def _of_cell(name: str, component: Component, cell: Mapping[str, Component]) -> object:
+def _of_cell(name: str, component: Component, cell: Mapping[str, Component], *, foreign: bool) -> object:
     if name in CELL_PARTS:
         return _part(cell[name])
     if name == "widths":
-        shape = registry.describe("dataset", cell["dataset"].name).facts.shape
-        architecture = cell["architecture"]
-        return None if reasons(architecture, {"dataset": cell["dataset"]}) else widths(architecture, shape)
+        architecture, dataset = cell["architecture"], cell["dataset"]
+        shape = registry.describe("dataset", dataset.name).facts.shape
+        is_refused = reasons(architecture, {"dataset": dataset}, foreign=foreign)
+        return None if is_refused else widths(architecture, shape, foreign=foreign)
     value = _declared(cell["dataset"], name)
     if name == "shape" and isinstance(value, tuple) and component.kind == "architecture":
         # What its body is given.
@@ -194,15 +200,18 @@ def _takes(function: Callable[..., Any]) -> Mapping[str, bool]:
 
 
 def _functions(kind: str, name: str, *, foreign: bool) -> Iterator[Callable[..., Any]]:
-    module, _ = registry.origin(kind, name)
-    own = None
-    if registry.is_built_in(kind, name):
-        own = function_from(module, "refuses")
-    elif foreign:
-        own = getattr(importlib.import_module(module), "refuses", None)
+    own = _own(kind, name, "refuses", foreign=foreign)
     if own is not None:
         yield own
     if registry.shared(kind).function:
         common = function_from(f"tasks.{registry.FOLDERS[kind]}._every", "refuses")
         if common is not None:
             yield common
+
+
+def _own(kind: str, name: str, function: str, *, foreign: bool) -> Callable[..., Any] | None:
+    """A function that stands beside a component; None if there is none, or it is foreign and may not be run."""
+    module, _ = registry.origin(kind, name)
+    if registry.is_built_in(kind, name):
+        return function_from(module, function)
+    return getattr(importlib.import_module(module), function, None) if foreign else None

@@ -8,7 +8,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.models import DenseNet169_Weights
 from torchvision.models.densenet import DenseNet
 
-from tasks.architectures._fitting import unfit_images, unfit_weights
+from tasks.architectures._fitting import halved, lone_values, unfit_images, unfit_weights
 from tasks.architectures._torchvision import load_imagenet, replace_activations
 from tasks.refusals import refuse
 from tasks.registry import component
@@ -62,11 +62,18 @@ def refuses(
     stem: str,
     pretrained: bool = False,
     shape: Shape | None = None,
-    activation: Any = None,  # noqa: ANN401 - a `Part`
+    activation: Any = None,  # noqa: ANN401 - a `tasks.refusals.Part`
+    training: Any = None,  # noqa: ANN401 - as above
+    train_samples: int | None = None,
 ) -> Iterator[str]:
-    """Images without colour or too small, and weights that do not fit."""
+    """Images without colour or too small, weights that do not fit, and a batch of too little to normalise."""
     yield from unfit_images("densenet169", shape, 16 if stem == "cifar" else 32)
     yield from unfit_weights(stem, activation) if pretrained else ()
+    yield from (
+        lone_values([side // 8 for side in halved(shape, 1 if stem == "cifar" else 2)], training, train_samples)
+        if shape
+        else ()
+    )
 
 
 def widths() -> list[int]:

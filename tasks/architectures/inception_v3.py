@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torchvision.models import Inception_V3_Weights, inception
 
-from tasks.architectures._fitting import unfit_images, unfit_weights
+from tasks.architectures._fitting import lone_values, unfit_images, unfit_weights
 from tasks.architectures._torchvision import load_imagenet, replace_activations
 from tasks.parameters import Rate
 from tasks.refusals import refuse
@@ -81,11 +81,23 @@ def refuses(
     stem: str,
     pretrained: bool = False,
     shape: Shape | None = None,
-    activation: Any = None,  # noqa: ANN401 - a `Part`
+    activation: Any = None,  # noqa: ANN401 - a `tasks.refusals.Part`
+    training: Any = None,  # noqa: ANN401 - as above
+    train_samples: int | None = None,
 ) -> Iterator[str]:
-    """Images without colour or too small, and weights that do not fit."""
+    """Images without colour or too small, weights that do not fit, and a batch of too little to normalise."""
     yield from unfit_images("inception_v3", shape, 16 if stem == "cifar" else 75)
     yield from unfit_weights(stem, activation) if pretrained else ()
+    yield from lone_values((_last_side(side, stem) for side in shape[1:]), training, train_samples) if shape else ()
+
+
+def _last_side(side: int, stem: str) -> int:
+    """What is left of a side in the last blocks: convolutions without padding take a pixel of either end."""
+    if stem == "imagenet":
+        side = (side - 1) // 2 - 2
+        side = (side - 1) // 2 - 2
+        side = (side - 1) // 2
+    return ((side - 1) // 2 - 1) // 2
 
 
 def widths(*, stem: str) -> list[int]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from tasks.architectures._fitting import bottleneck_widths, unfit_images, unfit_weights
+from tasks.architectures._fitting import bottleneck_widths, halved, lone_values, unfit_images, unfit_weights
 from tasks.architectures._torchvision import load_imagenet, replace_activations
 from tasks.refusals import refuse
 from tasks.registry import component
@@ -75,11 +75,14 @@ def refuses(
     stem: str,
     pretrained: bool = False,
     shape: Shape | None = None,
-    activation: Any = None,  # noqa: ANN401 - a `Part`
+    activation: Any = None,  # noqa: ANN401 - a `tasks.refusals.Part`
+    training: Any = None,  # noqa: ANN401 - as above
+    train_samples: int | None = None,
 ) -> Iterator[str]:
-    """Images without colour or too small, and weights that do not fit."""
+    """Images without colour or too small, weights that do not fit, and a batch of too little to normalise."""
     yield from unfit_images("resnet50", shape, 16 if stem == "cifar" else 32)
     yield from unfit_weights(stem, activation) if pretrained else ()
+    yield from lone_values(halved(shape, 4 if stem == "cifar" else 5), training, train_samples) if shape else ()
 
 
 def widths() -> list[int]:

@@ -1,10 +1,12 @@
 """The wide residual networks on which defenses of CIFAR-10 are usually compared."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tasks.architectures._fitting import halved, lone_values
 from tasks.parameters import Count, Rate
 from tasks.refusals import refuse
 from tasks.registry import component
@@ -77,10 +79,17 @@ def wide_resnet(
     return WideResNet(shape[0], widen, (depth - 4) // 6, dropout, activation)
 
 
-def refuses(*, depth: int) -> Iterator[str]:
-    """A depth that no three stages have."""
+def refuses(
+    *,
+    depth: int,
+    shape: Shape | None = None,
+    training: Any = None,  # noqa: ANN401 - a `tasks.refusals.Part`
+    train_samples: int | None = None,
+) -> Iterator[str]:
+    """A depth that no three stages have, and a batch of too little to normalise."""
     if depth % 6 != 4 or depth < 10:
         yield f"wide_resnet has a depth of 6 n + 4 (10, 16, 22, 28, 34, 40, ...), not {depth}"
+    yield from lone_values(halved(shape, 2), training, train_samples) if shape else ()
 
 
 def widths(*, depth: int, widen: int) -> list[int]:
