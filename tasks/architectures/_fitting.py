@@ -40,7 +40,7 @@ def lone_values(
         count = train_samples - num_held_out(train_samples, validation)
     if size == 1 or (count is not None and count % size == 1):
         yield (
-            f"the last batch of an epoch is a single image ({count or 'all'} images in batches of {size}), and its last "
+            f"the last batch of an epoch is a single image ({count or 'all'} in batches of {size}), and its last "
             "maps are single pixels: a batch normalisation needs two values"
         )
 
