@@ -135,7 +135,7 @@ def shared(kind: str) -> Shared:
 
 def is_built_in(kind: str, name: str) -> bool:
     """Whether a component is of this project: what it says may be run where foreign code may not."""
-    return name in _built_in(kind)
+    return name in built_in(kind)
 
 
 def load(kind: str, name: str) -> Callable[..., Any]:

@@ -19,20 +19,24 @@ from grid.run.loop import Run
 from grid.run.progress import Progress
 from grid.run.record import new_run_id, recorded
 from grid.store.store import Store
+from grid.work.requirements import Requirements, requirements
 from grid.work.task import Settings
 
 
 def launch(
     spec: GridSpec,
     store: Store,
-    open_executor: Callable[[], Executor],
+    open_executor: Callable[[Requirements], Executor],
     settings: Settings,
     shard_size: int,
     costs: Costs,
     *,
     quiet: bool = False,
 ) -> tuple[Plan, Outcome]:
-    """Do what is missing of a grid. Raises StoreError, ClusterError; a failing task is no error but in the outcome."""
+    """Do what is missing of a grid. A failing task is no error but in the outcome.
+
+    Raises StoreError, ClusterError, and MissingError where what the tasks need is not where they would run.
+    """
     store.create()
     plan = _planned(spec, store, shard_size)
     settings = replace(settings, run_id=settings.run_id or new_run_id())
@@ -60,12 +64,12 @@ def _planned(spec: GridSpec, store: Store, shard_size: int) -> Plan:
 def _execute(
     plan: Plan,
     store: Store,
-    open_executor: Callable[[], Executor],
+    open_executor: Callable[[Requirements], Executor],
     settings: Settings,
     progress: Progress,
     shard_size: int,
 ) -> Outcome:
-    executor = open_executor()
+    executor = open_executor(requirements(plan, settings.data_root, download=settings.download))
     run = Run(plan, store, executor, settings, progress, shard_size)
     with _interruptible(run, progress):
         try:

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from grid.plan.asked import Block, GridSpec
 from grid.plan.rule_index import CELL_LISTS, BlockIndex, Box
 from grid.spec.nodes import Node, Report
-from tasks import registry
 from tasks.cases import Attack
 from tasks.config import CELL_PARTS, Component
-from tasks.refusals import beyond_classes, depends_on, reasons
+from tasks.refusals import beyond_classes, depends_on, num_classes, reasons
 
 Parts = Mapping[str, Sequence[Component]]
 
@@ -64,7 +63,7 @@ class _Contradictions:
             for at, cell in _combinations(self._block.parts, {*needed, *(["dataset"] if aims else [])}):
                 found = reasons(member.component, cell, member)
                 if isinstance(member, Attack) and aims:
-                    classes = registry.describe("dataset", cell["dataset"].name).facts.classes
+                    classes = num_classes(cell["dataset"])
                     found += filter(None, [beyond_classes(member, classes)] if classes else [])
                 for reason in found:
                     if self._is_wanted(at, self._block.parts, position):

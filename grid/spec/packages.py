@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from grid.plan.asked import GridSpec
 from tasks import packages, registry
-from tasks.cases import Attack, Probe
 from tasks.config import Component
 
 
@@ -18,13 +17,8 @@ def _components(spec: GridSpec) -> Iterator[Component]:
     for block in spec.blocks:
         yield from (part for parts in block.parts.values() for component in parts for part in _with_parts(component))
         for asked in block.asked:
-            yield from asked_components(asked.under)
+            yield from asked.under.components
             yield from (part for _, part in asked.source if isinstance(part, Component))
-
-
-def asked_components(under: Attack | Probe) -> Iterator[Component]:
-    """The components of an attack, each member of a cascade, or of a probe."""
-    yield from (member.component for member in under.chain) if isinstance(under, Attack) else (under.component,)
 
 
 def _with_parts(component: Component) -> tuple[Component, ...]:
