@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tasks import registry
 from tasks.cases import Attack, Case
+from tasks.compared import compare_attack, compare_passes
 from tasks.counted import CountedModel, classifier, refuse_broken, scores_of
 from tasks.given import Given, in_batches
 from tasks.intact import intact
@@ -66,6 +67,8 @@ def attack_samples(
         for module in {model, source or model}:
             stack.enter_context(frozen(module))
             stack.enter_context(intact(module, case.attack.name))
+        for module in {model, source or model}:
+            compare_passes(module, given.pixels[:2], given.samples[:2])
         clean = in_batches(lambda part: trial.predict(given.at(part), f"{case.cell.id}/clean"), len(given), batch_size)
         rows, targets = _pairs(case.attack, given.labels, trial.num_classes)
         pairs = replace(given.at(rows), targets=targets)
@@ -197,6 +200,7 @@ class _Trial:
             model.check()  # scores that are not finite are the likelier cause of whatever went wrong
             raise
         model.check()
+        compare_attack(member, model)
         if not (torch.equal(given[0], inputs) and torch.equal(given[1], labels)):
             raise AttackError(f"{name} changed the images or labels it was given (first sample {streams.samples[0]})")
         return returned, steps

@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 from tasks import registry
 from tasks.activations._every import Places, placed
 from tasks.architectures._every import extended
+from tasks.compared import compare_draws
 from tasks.config import Cell, Component
 from tasks.data import mistaken
 from tasks.datasets._every import mixed
@@ -76,7 +77,7 @@ def build_model(cell: Cell, split: Split, start: Mapping[str, Tensor] | None = N
     """The cell's classifier on the CPU, its weights freshly drawn from the cell's seed.
 
     Cells that differ in their head alone start from the same body. `start` has other weights, those of the model as it
-    is before the cell's defense puts anything into it.
+    is before the cell's defense puts anything into it. Raises ModelError where it draws numbers that nothing declares.
     """
     activation, architecture, head = cell.activation, cell.architecture, cell.head
     places = Places(lambda: make(activation))
@@ -101,6 +102,7 @@ def build_model(cell: Cell, split: Split, start: Mapping[str, Tensor] | None = N
         defense = make(cell.defense)
         if defense.adapt:
             defense.adapt(model)
+    compare_draws(cell, model)
     return model.train()
 
 
