@@ -1,4 +1,4 @@
-"""What datasets declare: it is what they hold and where their files lie, and what is not so is said before anything runs."""
+"""What datasets declare is what they hold and where their files lie; what is not so is said before anything runs."""
 
 import json
 import shutil
