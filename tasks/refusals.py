@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, cast
 from tasks import registry
 from tasks.cases import Attack, Probe
 from tasks.config import CELL_PARTS, Component
+from tasks.facts import chosen
 from tasks.slices import function_from
 
 PART_OF: Mapping[str, tuple[str, ...]] = {
@@ -114,12 +115,18 @@ def beyond_classes(attack: Attack, classes: int) -> str:
     return f"{attack.name} aims at class {beyond[0]}, but there are {classes} classes" if beyond else ""
 
 
+def num_classes(dataset: Component) -> int | None:
+    """How many classes a dataset declares, with its parameters; None if only its files tell."""
+    classes: int | None = chosen(registry.describe("dataset", dataset.name).facts.classes, dataset.parameters)
+    return classes
+
+
 def _known(component: Component, cell: Mapping[str, Component], under: Attack | Probe | None) -> dict[str, object]:
     """All that the functions of a component may take, as far as it is known."""
     known: dict[str, object] = {kind: _part(part) for kind, part in cell.items()}
     if "dataset" in cell:
         facts = registry.describe("dataset", cell["dataset"].name).facts
-        known |= {name: getattr(facts, name) for name in ("shape", "classes", "samples")}
+        known |= {"shape": facts.shape, "samples": facts.samples, "classes": num_classes(cell["dataset"])}
         if "architecture" in cell:
             known["widths"] = widths(cell["architecture"], facts.shape)
         if component.kind == "architecture" and facts.shape and component.parameters.get("extra_conv"):

@@ -29,6 +29,7 @@ __all__ = [
     "Description",
     "Parameter",
     "UnknownComponentError",
+    "built_in",
     "component",
     "describe",
     "every",
@@ -92,7 +93,13 @@ def every(kind: str, *, added: Mapping[str, object] | None = None) -> Callable[[
 
 def names(kind: str) -> list[str]:
     """The built-in and entry-point components of a kind, sorted."""
-    return sorted(_built_in(kind) | {point.name for point in entry_points(group=f"attackgrid.{kind}")})
+    return sorted({*built_in(kind)} | {point.name for point in entry_points(group=f"attackgrid.{kind}")})
+
+
+@functools.cache
+def built_in(kind: str) -> tuple[str, ...]:
+    """The components of a kind that have a file here, sorted."""
+    return tuple(sorted(path.stem for path in _folder(kind).glob("*.py") if not path.stem.startswith("_")))
 
 
 @typing.overload
@@ -128,7 +135,7 @@ def shared(kind: str) -> Shared:
 
 def is_built_in(kind: str, name: str) -> bool:
     """Whether a component is of this project: what it says may be run where foreign code may not."""
-    return name in _built_in(kind)
+    return name in built_in(kind)
 
 
 def load(kind: str, name: str) -> Callable[..., Any]:
@@ -154,7 +161,7 @@ def origin(kind: str, name: str) -> tuple[str, str]:
     if ":" in name:
         module, _, function = name.partition(":")
         return module, function
-    if name in _built_in(kind):
+    if name in built_in(kind):
         return f"tasks.{FOLDERS[kind]}.{name}", name
     for point in entry_points(group=f"attackgrid.{kind}", name=name):
         return point.module, point.attr
@@ -163,8 +170,3 @@ def origin(kind: str, name: str) -> tuple[str, str]:
 
 def _folder(kind: str) -> Path:
     return Path(__file__).parent / FOLDERS[kind]
-
-
-@functools.cache
-def _built_in(kind: str) -> frozenset[str]:
-    return frozenset(path.stem for path in _folder(kind).glob("*.py") if not path.stem.startswith("_"))

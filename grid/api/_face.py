@@ -111,7 +111,7 @@ def launch(
     """Do what a store lacks of a spec, as `attackgrid launch` does; again to resume.
 
     `address`: "local" (a Ray of its own), "inline" (this process), "auto" or HOST:PORT. Raises SpecError, StoreError,
-    ClusterError; what fails in a task is in the outcome.
+    ClusterError, and MissingError where data or packages are missing; what fails in a task is in the outcome.
     """
     from grid.run.launch import launch as run_launch
     from grid.run.options import Execution, costs

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from grid.cli.options import (
+    data_root_option,
     json_option,
     output_option,
     printing_options,
@@ -18,6 +20,9 @@ from grid.cli.options import (
 )
 from grid.cli.output import Broken, Output
 from grid.errors import UsageError
+
+if TYPE_CHECKING:
+    from grid.plan.asked import GridSpec
 
 # ruff: noqa: PLC0415 - each command imports what it needs: --help must not wait for torch, Ray or DuckDB
 
@@ -47,6 +52,7 @@ def check(
 
     counts = {"cells": 0, "cases": 0, "samples": 0}
     loaded = load_spec(path_of(spec), profile=profile, overrides=overrides)
+    _warn_of_packages(loaded, spec)
     for wanted in expand(loaded):
         counts["cells"] += 1
         counts["cases"] += len(wanted.asks)
@@ -61,6 +67,7 @@ def check(
 @spec_options
 @store_option
 @shard_option
+@data_root_option
 @json_option
 @output_option
 def plan(
@@ -69,24 +76,29 @@ def plan(
     profile: str | None,
     overrides: Sequence[str],
     shard_size: int,
+    data_root: Path | None,
     as_json: bool,
     output: Path | None,
 ) -> None:
-    """Say what a launch of SPEC would do. Writes nothing."""
+    """Say what a launch of SPEC would do, and what data it would miss here. Writes nothing."""
     from grid.plan.expand import expand
     from grid.plan.plan import make_plan
     from grid.plan.stored import stored_in
     from grid.run.options import costs
+    from grid.run.options import data_root as place
     from grid.run.wording import plan_facts, plan_text
     from grid.spec.read import load_spec
     from grid.spec.shipped import path_of
     from grid.store.store import Store
+    from grid.work.requirements import missing_data, requirements, unknown_data
 
     loaded = load_spec(path_of(spec), profile=profile, overrides=overrides)
+    _warn_of_packages(loaded, spec)
     opened = Store(store)
     broken = Broken(stays="a launch would set it aside and attack its samples again")
     made = make_plan(expand(loaded), stored_in(opened, broken), shard_size)
-    facts = plan_facts(loaded.name, made, costs(opened))
+    required = requirements(made, place(data_root), download=False)
+    facts = plan_facts(loaded.name, made, costs(opened), [*missing_data(required), *unknown_data(required)])
     out = Output.of(None, output, as_json=as_json)
     if as_json:
         out.write_object(facts)
@@ -118,6 +130,14 @@ def list_all(kind: str, name: str | None, form: str | None, as_json: bool, outpu
 
     about = "\n".join(f"{key}: {value}" for key, value in facts.items() if key != "doc" and value)
     out.write("\n\n".join(filter(None, [about, str(facts["doc"]), render(parameters, out.form)])))
+
+
+def _warn_of_packages(loaded: "GridSpec", spec: str) -> None:
+    """Say which packages the spec's components need that are not here; another machine may have them."""
+    from grid.spec.packages import missing_packages
+
+    for line in missing_packages(loaded):
+        click.echo(f"{spec}: warning: {line}", err=True)
 
 
 COMMANDS = (check, plan)

@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 from grid.plan.asked import Block, GridSpec
 from grid.plan.rule_index import CELL_LISTS, BlockIndex, Box
-from tasks import registry
 from tasks.cases import Attack, Probe
 from tasks.config import CELL_PARTS, Component
-from tasks.refusals import beyond_classes, depends_on, reasons
+from tasks.refusals import beyond_classes, depends_on, num_classes, reasons
 
 Parts = Mapping[str, Sequence[Component]]
 
@@ -97,7 +96,7 @@ def _aims(member: Attack | Probe, cell: Mapping[str, Component]) -> list[str]:
     """What is wrong with the classes that an attack names, of a dataset that says how many it has."""
     if not isinstance(member, Attack) or "dataset" not in cell:
         return []
-    classes = registry.describe("dataset", cell["dataset"].name).facts.classes
+    classes = num_classes(cell["dataset"])
     wrong = beyond_classes(member, classes) if classes else ""
     return [wrong] if wrong else []
 

@@ -17,6 +17,7 @@ from grid.spec.ensembles import ENSEMBLES
 from grid.spec.keys import BUDGET_KEYS, CASCADE_KEYS, HARNESS_KEYS, SOURCE
 from grid.spec.nodes import Node, Report, moved
 from grid.spec.sources import sources_of, split_source
+from tasks.attacks._peer_names import unknown_attack
 from tasks.cases import Attack, Budget
 from tasks.config import Component, Json
 from tasks.facts import AttackFacts
@@ -63,6 +64,9 @@ def _variants(entry: Entry, report: Report) -> Iterator[tuple[Attack, int | None
     types = {**HARNESS_KEYS, "norm": Literal[facts.norms]}
     needed = ("eps",) if facts.budget == "eps" else ()
     for component, chosen in variants(entry, types, needed, report):
+        if problem := unknown_attack(component):
+            report.add(entry.written.get("attack", entry.node), entry.place("attack"), problem)
+            continue
         values = attack_defaults(facts) | {name: choice.value for name, choice in chosen.items()}
         targets = _targets(values["targets"])
         if problem := _wrong_aim(targets, facts):
