@@ -16,7 +16,8 @@ from grid.cli.options import (
     spec_options,
     store_option,
 )
-from grid.cli.output import Broken, Output
+from grid.cli.output import Broken, Output, problem_facts
+from grid.cli.spec_file import load
 from grid.errors import UsageError
 
 # ruff: noqa: PLC0415 - each command imports what it needs: --help must not wait for torch, Ray or DuckDB
@@ -42,17 +43,16 @@ def check(
     if spec is None:
         raise UsageError("check needs a SPEC, or --schema")
     from grid.plan.expand import expand
-    from grid.spec.read import load_spec
-    from grid.spec.shipped import path_of
 
     counts = {"cells": 0, "cases": 0, "samples": 0}
-    loaded = load_spec(path_of(spec), profile=profile, overrides=overrides)
+    loaded = load(spec, profile, overrides)
     for wanted in expand(loaded):
         counts["cells"] += 1
         counts["cases"] += len(wanted.asks)
         counts["samples"] += wanted.num_samples
     if as_json:
-        out.write_object({"ok": True, "name": loaded.name, **counts, "problems": []})
+        warnings = [problem_facts(warning) for warning in loaded.warnings]
+        out.write_object({"ok": True, "name": loaded.name, **counts, "problems": [], "warnings": warnings})
     else:
         out.write(f"{spec}: ok: {counts['cells']} cells, {counts['cases']} cases, {counts['samples']} samples")
 
@@ -78,11 +78,9 @@ def plan(
     from grid.plan.stored import stored_in
     from grid.run.options import costs
     from grid.run.wording import plan_facts, plan_text
-    from grid.spec.read import load_spec
-    from grid.spec.shipped import path_of
     from grid.store.store import Store
 
-    loaded = load_spec(path_of(spec), profile=profile, overrides=overrides)
+    loaded = load(spec, profile, overrides)
     opened = Store(store)
     broken = Broken(stays="a launch would set it aside and attack its samples again")
     made = make_plan(expand(loaded), stored_in(opened, broken), shard_size)

@@ -13,13 +13,15 @@ from typing import Any, Literal, get_args
 from grid.plan.asked import Asked
 from grid.plan.defaults import attack_defaults
 from grid.spec.components import Entry, alternatives, choices, entry_of, mapping, variants
+from grid.spec.doubts import doubt_budget
 from grid.spec.ensembles import ENSEMBLES
 from grid.spec.keys import BUDGET_KEYS, CASCADE_KEYS, HARNESS_KEYS, SOURCE
 from grid.spec.nodes import Node, Report, moved
 from grid.spec.sources import sources_of, split_source
+from tasks import registry
 from tasks.cases import Attack, Budget, Norm
 from tasks.config import Component, Json
-from tasks.words import unknown
+from tasks.words import closest, unknown
 
 
 def attacks(node: Node, key: str, report: Report) -> tuple[Asked, ...]:
@@ -36,15 +38,23 @@ def _entry(item: Node, key: str, report: Report) -> Iterator[Asked]:
         yield from _cascade(item, children, key, report)
     elif isinstance(name, str) and name in ENSEMBLES:
         yield from _ensemble(item, name, given, f"{key}.{name}", report)
+    elif isinstance(name, str) and _means_ensemble(name):
+        report.add(item, key, unknown("attack", name, [*registry.names("attack"), *ENSEMBLES]))
     else:
         entry = entry_of("attack", item, key, report)
         if entry and _is_usable(entry, report):
             yield from _wanted(entry, report)
 
 
+def _means_ensemble(name: str) -> bool:
+    """Whether a word that names no ready ensemble is nearer to one than to any attack."""
+    return closest(name, ENSEMBLES) is not None and closest(name, [*registry.names("attack"), *ENSEMBLES]) in ENSEMBLES
+
+
 def _wanted(entry: Entry, report: Report) -> Iterator[Asked]:
     own, sources = split_source(entry, report)
     for attack, samples in _variants(own, report):
+        doubt_budget(attack.budget, entry.written.get("eps", entry.node), entry.place("eps"), report)
         if not report.has_room(len(sources) - 1, entry.node, entry.key):
             return
         for source in sources:
@@ -146,6 +156,8 @@ def _cascade(item: Node, children: Mapping[str, Node], key: str, report: Report)
         if not report.has_room(len(sources) - 1, item, key):
             return
         attack = replace(first, then=tuple(other for other, _ in others), title=title, eps_label=label)
+        for each in (attack, *attack.then):
+            doubt_budget(each.budget, said.get("eps", item), f"{key}.eps", report)
         for source in sources:
             yield Asked(attack, samples, source)
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from grid.plan.defaults import UNNAMED, USUAL, defaults
-from grid.spec.nodes import Node, Report, plain
-from grid.values import accept, fractions
+from grid.spec.doubts import doubt_component
+from grid.spec.nodes import Node, Report, plain, spelling
+from grid.values import accept, fractions, is_accepted
 from tasks import registry
 from tasks.config import Component, Value
 from tasks.parameters import Several, several
@@ -96,7 +97,8 @@ def entry_of(kind: str, item: Node, key: str, report: Report) -> Entry | None:
         case dict() as children if len(children) == 1:
             ((name, given),) = children.items()
             return _entry(kind, name, item, given, f"{key}.{name}", report)
-    report.add(item, key, f"must be the name of one {kind}, or {{name: {{parameters}}}}; several are a list")
+    usual = f". Without any, it is {USUAL[kind]}: write that" if item.value is None and kind in USUAL else ""
+    report.add(item, key, f"must be the name of one {kind}, or {{name: {{parameters}}}}; several are a list{usual}")
     return None
 
 
@@ -146,7 +148,9 @@ def variants(
     for values in itertools.product(*chosen.values()):
         one = dict(zip(chosen, values, strict=True))
         if all(name in one for name in required):
-            yield _component(found, one, also), {name: one[name] for name in also if name in one}
+            component = _component(found, one, also)
+            doubt_component(component, entry.written.get("eps", entry.node), entry.place("eps"), report)
+            yield component, {name: one[name] for name in also if name in one}
 
 
 def _component(found: Description, chosen: Mapping[str, Choice], also: Mapping[str, Any]) -> Component:
@@ -195,7 +199,14 @@ def _values(kind: Any, node: Node, key: str, report: Report) -> Iterator[Value]:
     try:
         yield accept(kind, fractions(plain(node)) if kind is Open else plain(node))
     except ValueError as error:
-        report.add(node, key, str(error))
+        report.add(node, key, f"{error}{_varied(kind, node)}")
+
+
+def _varied(kind: Any, node: Node) -> str:  # noqa: ANN401 - as above
+    """What to write, where a list of acceptable values stands in place of one."""
+    if not isinstance(node.value, list) or not node.value or not all(is_accepted(kind, plain(n)) for n in node.value):
+        return ""
+    return f": to vary it write {{each: {spelling(node)}}}"
 
 
 def _combinations(listed: Several, node: Node, key: str, report: Report) -> Iterator[tuple[Component, ...]]:

@@ -126,12 +126,22 @@ def _apply_override(root: Node, override: str, report: Report) -> Node:
     origin = OVERRIDE + override
     path, equals, text = override.partition("=")
     own = Report(origin)
-    value = parse(text, origin, own) if text.strip() else Node(None)
+    value = _given(text.strip(), own)
     if not path or not equals or value is None or own.problems:
         why = own.problems[0].message if own.problems else "must be path=value"
         report.add(Node(None, 0, ""), origin, why)
         return root
     return _apply(root, path.strip(), moved(value, 0, origin), path.strip(), report)
+
+
+def _given(text: str, report: Report) -> Node | None:
+    """The YAML value after `=`. Without quotes, text with commas is a list: `seeds=0,1,2` is `seeds=[0, 1, 2]`."""
+    if not text:
+        return Node(None)
+    value = parse(text, report.origin, report)
+    if value and isinstance(value.value, str) and "," in text and text[0] not in "'\"!":
+        return parse(f"[{text}]", report.origin, Report(report.origin)) or value
+    return value
 
 
 def _apply(root: Node, path: str, value: Node, key: str, report: Report) -> Node:

@@ -42,24 +42,34 @@ class Node:
 class Report:
     """The problems found so far. Those of another file than `origin` say which file they are in.
 
+    `warnings` are what is no problem, but worth a look.
+
     `variants` counts what the spec's lists and `each` have made, so that all of them together stay within what can be
     checked. A spec that a store already has is not `limited`: what has been launched is read whatever its size.
     """
 
     origin: str
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     variants: int = 0
     limited: bool = True
-    _places: set[tuple[str, int, str]] = field(default_factory=set)
+    _places: set[tuple[bool, str, int, str]] = field(default_factory=set)
 
     def add(self, node: Node, key: str, message: str) -> None:
         """Note a problem at a node's line. Only the first of a place counts: what follows from it is noise."""
-        place = (node.origin, node.line, key)
+        self._note(self.problems, node, key, message)
+
+    def warn(self, node: Node, key: str, message: str) -> None:
+        """Note at a node's line what is allowed, but hardly meant."""
+        self._note(self.warnings, node, key, message)
+
+    def _note(self, noted: list[Problem], node: Node, key: str, message: str) -> None:
+        place = (noted is self.problems, node.origin, node.line, key)
         if place in self._places:
             return
         self._places.add(place)
         where = f"in {node.origin}: " if node.origin not in {"", self.origin} else ""
-        self.problems.append(Problem(node.line, key, where + message))
+        noted.append(Problem(node.line, key, where + message))
 
     def has_room(self, count: int, node: Node, key: str) -> bool:
         """Count so many variants more; reported, and not counted, where all together are more than MAX_VARIANTS."""
@@ -85,6 +95,16 @@ def plain(node: Node) -> Json:
             return {key: plain(child) for key, child in children.items()}
         case scalar:
             return scalar
+
+
+def spelling(node: Node) -> str:
+    """The value as its writer spelt it, on one line: a list as [2/255, 4/255]."""
+    match node.value:
+        case list() as children:
+            return f"[{', '.join(map(spelling, children))}]"
+        case dict() as children:
+            return f"{{{', '.join(f'{key}: {spelling(child)}' for key, child in children.items())}}}"
+    return node.text or "null"
 
 
 def moved(node: Node, line: int, origin: str) -> Node:

@@ -18,6 +18,7 @@ from grid.plan.selection import never, select
 from grid.questions import TABLES
 from grid.spec.attacks import attacks
 from grid.spec.components import alternatives, components, mapping
+from grid.spec.doubts import doubt_counts
 from grid.spec.keys import ASKED, BLOCK_KEYS, KEYS, SAMPLES_KEYS
 from grid.spec.layers import layered
 from grid.spec.nodes import Node, Report, plain
@@ -78,7 +79,7 @@ def _judge(root: Node | None, report: Report, *, drop_unused: bool) -> GridSpec:
     if not report.problems:  # a rule may select nothing only because what it names is in error
         spec, root = _check_rules(spec, root, report, drop_unused=drop_unused)
     report.finish()
-    return replace(spec, document=dump(root))
+    return replace(spec, document=dump(root), warnings=tuple(sorted(report.warnings)))
 
 
 def _read(root: Node, report: Report) -> GridSpec:
@@ -168,6 +169,7 @@ def _check_sizes(spec: GridSpec, root: Node, report: Report) -> None:
         if asks_all and split_size(dataset) is None:
             message = f"dataset {dataset.name!r} does not declare how many samples it has: give a count"
             report.add(root, "samples.count", message)
+    doubt_counts(spec, root, report)
 
 
 def _check_rules(spec: GridSpec, root: Node, report: Report, *, drop_unused: bool) -> tuple[GridSpec, Node]:
@@ -220,7 +222,8 @@ def _check_keys(children: dict[str, Node], prefix: str, known: Sequence[str], re
 
 def _listed(node: Node, key: str, report: Report) -> list[tuple[Node, str]]:
     if not isinstance(node.value, list) or not node.value:
-        report.add(node, key, "must be a list with at least one entry")
+        written = "" if isinstance(node.value, dict | list | None) else f": write [{node.text}]"
+        report.add(node, key, f"must be a list with at least one entry{written}")
         return []
     return alternatives(node, key)
 
