@@ -16,7 +16,7 @@ from grid.spec.components import Entry, alternatives, choices, entry_of, mapping
 from grid.spec.doubts import doubt_budget
 from grid.spec.ensembles import ENSEMBLES
 from grid.spec.keys import BUDGET_KEYS, CASCADE_KEYS, HARNESS_KEYS, SOURCE
-from grid.spec.nodes import Node, Report, moved
+from grid.spec.nodes import Node, Report, moved, text_of
 from grid.spec.sources import sources_of, split_source
 from tasks import registry
 from tasks.cases import Attack, Budget, Norm
@@ -144,7 +144,7 @@ def _cascade(item: Node, children: Mapping[str, Node], key: str, report: Report)
     if children["cascade"].value is not True or not isinstance(listed.value, list) or not listed.value:
         report.add(item, key, "must be {cascade: true, attacks: [...]}, with at least one attack")
         return
-    title = str(children.get("name", Node("")).value)
+    title = text_of(children.get("name"), f"{key}.name", report)
     sources = sources_of(children.get(SOURCE), f"{key}.{SOURCE}", report)
     for said in _shared(children, key, report):
         members = [_member(child, place, said, report) for child, place in alternatives(listed, f"{key}.attacks")]
@@ -187,9 +187,15 @@ def _member(item: Node, key: str, said: Mapping[str, Node], report: Report) -> t
         return None
     full = entry._replace(written={**said, **entry.written})
     found = list(_variants(full, report)) if _is_usable(full, report) else []
-    if len(found) > 1:
+    if len(found) > 1 or any(map(_is_varied, entry.written.values())):
         report.add(item, key, "a member of a cascade cannot vary: write `each` beside its `attacks`")
     return found[0] if found else None
+
+
+def _is_varied(node: Node) -> bool:
+    """Whether a value is an `each` of several, also where these are all the same."""
+    values = node.value["each"].value if isinstance(node.value, dict) and "each" in node.value else []
+    return isinstance(values, list) and len(values) > 1
 
 
 def _tree(value: Any) -> Node:  # noqa: ANN401 - any plain value

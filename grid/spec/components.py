@@ -52,6 +52,8 @@ class Choice(NamedTuple):
 def components(kind: str, node: Node, key: str, report: Report) -> tuple[Component, ...]:
     """All variants of all components on one axis, each once; those in error are reported and left out."""
     found: dict[str, Component] = {}
+    if node.value == []:
+        report.add(node, key, "is an empty list")
     for item, place in alternatives(node, key):
         entry = entry_of(kind, item, place, report)
         for component, _ in variants(entry, {}, (), report) if entry else ():

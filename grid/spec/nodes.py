@@ -97,6 +97,16 @@ def plain(node: Node) -> Json:
             return scalar
 
 
+def text_of(node: Node | None, key: str, report: Report) -> str:
+    """A scalar as its writer spelt it, also a number; nothing at all is empty. Reported where it is no scalar."""
+    if node is None or node.value is None:
+        return ""
+    if isinstance(node.value, list | dict):
+        report.add(node, key, "must be text")
+        return ""
+    return node.text or str(node.value)
+
+
 def spelling(node: Node) -> str:
     """The value as its writer spelt it, on one line: a list as [2/255, 4/255]."""
     match node.value:

@@ -147,13 +147,10 @@ def _block(
 def _axis(kind: str, block: Node, children: dict[str, Node], key: str, report: Report) -> tuple[Component, ...]:
     place = f"{key}.{kind}"
     node = children.get(kind, Node(USUAL.get(kind), block.line, block.origin))
-    if node.value == []:
-        report.add(node, place, "is an empty list")
-    elif kind not in children and kind not in USUAL:
+    if kind not in children and kind not in USUAL:
         report.add(node, place, f"a block needs its {kind}")
-    else:
-        return components(kind, node, place, report)
-    return ()
+        return ()
+    return components(kind, node, place, report)
 
 
 def _tables(items: list[tuple[Node, str]], report: Report) -> tuple[str, ...]:
