@@ -144,7 +144,7 @@ def _load(spec: str | os.PathLike[str], profile: str | None, overrides: Sequence
 
     loaded = load_spec(path_of(os.fspath(spec)), profile=profile, overrides=overrides)
     for warning in loaded.warnings:
-        warnings.warn(f"{spec}: {warning}", stacklevel=4)
+        warnings.warn(f"{spec}: {warning}", stacklevel=3)
     return loaded
 
 

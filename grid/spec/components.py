@@ -110,7 +110,7 @@ def _entry(kind: str, name: str, item: Node, given: Node, key: str, report: Repo
         defaults(kind, name)
     except (registry.UnknownComponentError, registry.ComponentSourceError) as error:
         report.add(item, key.removesuffix(f".{name}"), str(error))
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, OSError) as error:
         report.add(item, key, f"the source of {kind} {name!r} cannot be read: {error}")
     else:
         listed = listed_parameter(found)
