@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: quickstart test check docs benchmarks clean
+.PHONY: quickstart test drill check docs benchmarks clean
 
 quickstart: $(READY)
 	$(BIN)/attackgrid launch specs/quickstart.yaml --store stores/quickstart
@@ -13,6 +13,9 @@ quickstart: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/test_ray.py --cov --cov-report= --cov-fail-under=0
 	$(BIN)/python -m pytest --cov --cov-append tests/test_ray.py
+
+drill: $(READY)
+	$(BIN)/python -m pytest -m drill
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +18,8 @@ from grid.cli.options import (
     spec_options,
     store_option,
 )
-from grid.cli.output import Broken, Output
+from grid.cli.output import Broken, Output, problem_facts
+from grid.cli.spec_file import load
 from grid.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,18 +48,15 @@ def check(
     if spec is None:
         raise UsageError("check needs a SPEC, or --schema")
     from grid.plan.expand import expand
-    from grid.spec.read import load_spec
-    from grid.spec.shipped import path_of
 
     counts = {"cells": 0, "cases": 0, "samples": 0}
-    loaded = load_spec(path_of(spec), profile=profile, overrides=overrides)
-    _warn_of_packages(loaded, spec)
+    loaded = load(spec, profile, overrides)
     for wanted in expand(loaded):
         counts["cells"] += 1
         counts["cases"] += len(wanted.asks)
         counts["samples"] += wanted.num_samples
     if as_json:
-        out.write_object({"ok": True, "name": loaded.name, **counts, "problems": []})
+        out.write_object({"ok": True, "name": loaded.name, **counts, "problems": [], **_warnings(loaded)})
     else:
         out.write(f"{spec}: ok: {counts['cells']} cells, {counts['cases']} cases, {counts['samples']} samples")
 
@@ -87,13 +85,10 @@ def plan(
     from grid.run.options import costs
     from grid.run.options import data_root as place
     from grid.run.wording import plan_facts, plan_text
-    from grid.spec.read import load_spec
-    from grid.spec.shipped import path_of
     from grid.store.store import Store
     from grid.work.requirements import missing_data, requirements, unknown_data
 
-    loaded = load_spec(path_of(spec), profile=profile, overrides=overrides)
-    _warn_of_packages(loaded, spec)
+    loaded = load(spec, profile, overrides)
     opened = Store(store)
     broken = Broken(stays="a launch would set it aside and attack its samples again")
     made = make_plan(expand(loaded), stored_in(opened, broken), shard_size)
@@ -101,9 +96,13 @@ def plan(
     facts = plan_facts(loaded.name, made, costs(opened), [*missing_data(required), *unknown_data(required)])
     out = Output.of(None, output, as_json=as_json)
     if as_json:
-        out.write_object(facts)
+        out.write_object({**facts, **_warnings(loaded)})
     else:
         out.write(plan_text(facts))
+
+
+def _warnings(loaded: "GridSpec") -> dict[str, Any]:
+    return {"warnings": [problem_facts(warning) for warning in loaded.warnings]}
 
 
 @click.command("list")
@@ -130,14 +129,6 @@ def list_all(kind: str, name: str | None, form: str | None, as_json: bool, outpu
 
     about = "\n".join(f"{key}: {value}" for key, value in facts.items() if key != "doc" and value)
     out.write("\n\n".join(filter(None, [about, str(facts["doc"]), render(parameters, out.form)])))
-
-
-def _warn_of_packages(loaded: "GridSpec", spec: str) -> None:
-    """Say which packages the spec's components need that are not here; another machine may have them."""
-    from grid.spec.packages import missing_packages
-
-    for line in missing_packages(loaded):
-        click.echo(f"{spec}: warning: {line}", err=True)
 
 
 COMMANDS = (check, plan)

@@ -38,7 +38,7 @@ def launch(
     """Do what is missing of a grid. A failing task is no error but in the outcome.
 
     Raises StoreError, ClusterError, MissingError where what the tasks need is not where they would run, and UsageError
-    with what components of other packages refuse. Nothing is written but the store's own marker before all that is known.
+    with what components of other packages refuse. Before that is known, nothing is written but the store's own marker.
     """
     store.create()
     settings = replace(settings, run_id=settings.run_id or new_run_id())
