@@ -32,7 +32,9 @@ class Case:
     rtol: float = field(default=RELATIVE, compare=False)
 
     def __str__(self) -> str:
-        return ", ".join(f"{name}={json.dumps(value)}" for name, value in (*self.under.items(), *self.parameters.items()))
+        return ", ".join(
+            f"{name}={json.dumps(value)}" for name, value in (*self.under.items(), *self.parameters.items())
+        )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from tasks.streams import Streams
 
 EPS = {"linf": 0.06, "l2": 0.4, "l1": 3.0, "l0": 3.0}
 SAMPLES = (0, 3, 12, 29, 38, 43)
+_OF_VANISHING_GRADIENTS = ("zero_gradient_pgd",)
+"""Attacks that find nothing where the gradient never vanishes."""
 _FITTED = 60
 _CHANGED = 1e-9
 """Less than this is rounding, which another processor need not make."""
@@ -26,7 +28,8 @@ _CHANGED = 1e-9
 def attack_cases(description: Description) -> Iterator[Case]:
     """In every norm the defaults, aiming in every way, and each other choice aiming as by default.
 
-    And once in standardised units, and once averaging the draws of a model that draws.
+    And once in standardised units, once averaging the draws of a model that draws, and in every norm on a model whose
+    gradient vanishes.
     """
     norms, targeting = fact(description, "norms"), fact(description, "targeting", ("untargeted",))
     first, *others = choices(description)
@@ -37,13 +40,15 @@ def attack_cases(description: Description) -> Iterator[Case]:
     yield Case({**plain, "space": "standardised"}, first)
     if fact(description, "knowledge") == "white-box":
         yield Case({**plain, "model": "drawing", "eot": 2}, first)
+        yield from (Case({**_under(description, norm, targeting[0]), "model": "capped"}, first) for norm in norms)
     for norm in norms:
         yield from (Case(_under(description, norm, targeting[0]), parameters) for parameters in others)
 
 
 def _under(description: Description, norm: str, aim: str) -> dict[str, Json]:
     eps = None if fact(description, "budget") == "minimal" else EPS[norm]
-    return {"norm": norm, "eps": eps, "space": "pixel", "aim": aim, "model": "plain", "eot": 1}
+    model = "capped" if description.name in _OF_VANISHING_GRADIENTS else "plain"
+    return {"norm": norm, "eps": eps, "space": "pixel", "aim": aim, "model": model, "eot": 1}
 
 
 def attacked(name: str, under: Mapping[str, Json], parameters: Mapping[str, Json]) -> Found:

@@ -43,7 +43,9 @@ def training_cases(description: Description) -> Iterator[Case]:
     """Likewise; what passes in less than float32 is no float64, and is pinned to a hundredth."""
     for parameters in choices(description):
         reduced = parameters.get("precision", "float32") != "float32"
-        yield Case({"weights": "float32"}, parameters, rtol=0.02) if reduced else Case({"weights": "float64"}, parameters)
+        yield (
+            Case({"weights": "float32"}, parameters, rtol=0.02) if reduced else Case({"weights": "float64"}, parameters)
+        )
 
 
 def architecture(name: str, under: Parameters, parameters: Parameters) -> Found:
@@ -138,7 +140,7 @@ def _noise(rows: int) -> Noise:
 
 
 def head(name: str, under: Parameters, parameters: Parameters) -> Found:
-    """Scores of some features; probabilities, losses and their gradients at scores small, large, tied and on corners."""
+    """Scores of some features; probabilities, losses and their gradients at small, large and tied scores."""
     torch.default_generator.manual_seed(1)
     with in_float64():
         made = registry.load("head", name)(6, 4, **parameters)
@@ -188,11 +190,12 @@ def defense(name: str, under: Parameters, parameters: Parameters) -> Found:
         torch.default_generator.manual_seed(step)
         rows = slice(step * _BATCH, (step + 1) * _BATCH)
         loss, _ = total(model.train(), images[rows], labels[rows])
-        weights = [weight for weight in model.parameters() if weight.requires_grad]
-        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+        loss.backward()
         with torch.no_grad():
-            for weight, gradient in zip(weights, gradients, strict=True):
-                weight -= 0 if gradient is None else _RATE * gradient
+            for weight in model.parameters():
+                if weight.grad is not None:
+                    weight.sub_(_RATE * weight.grad)
+        model.zero_grad()
         losses.append(float(loss.detach()))
     return {"losses": losses, **_state(model), **_asked(model.eval())}
 

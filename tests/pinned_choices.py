@@ -65,6 +65,7 @@ BESIDE: Mapping[tuple[str, str, str], Parameters] = {
 INSTEAD: Mapping[tuple[str, str, str], list[Json]] = {
     ("activation", "lwta", "units"): [3],
     ("architecture", "inception_v3", "dropout"): [],
+    ("architecture", "mobilenet_v2", "dropout"): [],
     ("architecture", "vgg16", "dropout"): [],
     ("architecture", "wide_resnet", "depth"): [16],
     ("attack", "square", "queries"): [],

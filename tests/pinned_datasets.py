@@ -36,9 +36,12 @@ _REAL = ("mnist", "fashion_mnist", "mnist_3_7")
 
 @dataclass(frozen=True)
 class Bench:
-    """What writes small files under a root, and what stands for "module.name" meanwhile."""
+    """What writes small files under a root, and what stands for "module.name" meanwhile.
 
-    write: Callable[[Path], object]
+    What is known of the files only when they are written comes back from `write`, likewise.
+    """
+
+    write: Callable[[Path], Mapping[str, Any] | None]
     instead: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -92,12 +95,8 @@ def _files(name: str, which: str) -> Iterator[DataRoot]:
         return
     bench = BENCHES[name]
     with tempfile.TemporaryDirectory() as folder, _standing_in(bench.instead):
-        bench.write(Path(folder))
-        if name == "svhn":
-            digests = {split: hashlib.md5((Path(folder) / f"{split}_32x32.mat").read_bytes()).hexdigest() for split in COUNT}  # noqa: S324, E501 - the publisher's
-            with _standing_in({"svhn._MD5": digests}):
-                yield DataRoot(Path(folder))
-        else:
+        digests = bench.write(Path(folder))
+        with _standing_in(digests or {}):
             yield DataRoot(Path(folder))
 
 
@@ -141,9 +140,13 @@ def _idx(root: Path, folder: str, prefix: Mapping[str, str], classes: int) -> No
 def _cifar10(root: Path) -> None:
     batches = {f"cifar-10-batches-bin/data_batch_{number}.bin": 6 for number in range(1, 6)}
     _records(root, {**batches, "cifar-10-batches-bin/test_batch.bin": 6}, (10,))
-    plain = {split: [_encoded(_plain(row, 32), "JPEG") for row in range(count)] for split, count in
-             (("train", 30), ("test", 6))}  # fmt: skip
-    _parquet(root / "cifar10-jpeg", {split: (images, [row % 10 for row in range(len(images))]) for split, images in plain.items()})  # noqa: E501 - one table
+    rows = {"train": range(30), "test": range(6)}
+    pictures = {split: [_encoded(_plain(row, 32), "JPEG") for row in some] for split, some in rows.items()}
+    _parquet(root / "cifar10-jpeg", {split: (pictures[split], [row % 10 for row in rows[split]]) for split in rows})
+
+
+def _cifar100(root: Path) -> None:
+    _records(root, {f"cifar-100-binary/{split}.bin": count for split, count in COUNT.items()}, (20, 100))
 
 
 def _plain(seed: int, side: int) -> np.ndarray:
@@ -176,18 +179,15 @@ def _folders(root: Path) -> None:
             path = root / "photos" / split / ("eel", "cat", "bat")[row % 3] / f"{count - row}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(_bytes(row, 6, 5, 3)).save(path)
-    # Folders of another name, for what takes the test images to be the training images and the like.
-    for split in COUNT:
-        for row in range(3):
-            path = root / "photos" / f"other_{split}" / ("eel", "cat", "bat")[row] / "a.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(_bytes(50 + row, 6, 5, 3)).save(path)
 
 
-def _svhn(root: Path) -> None:
+def _svhn(root: Path) -> Mapping[str, Any]:
+    digests = {}
     for seed, (split, count) in enumerate(COUNT.items()):
-        labels = (np.arange(count, dtype=np.uint8) % 10 + 1)[:, None]
-        savemat(root / f"{split}_32x32.mat", {"X": _bytes(seed, 32, 32, 3, count), "y": labels}, do_compression=True)
+        path, labels = root / f"{split}_32x32.mat", (np.arange(count, dtype=np.uint8) % 10 + 1)[:, None]
+        savemat(path, {"X": _bytes(seed, 32, 32, 3, count), "y": labels}, do_compression=True)
+        digests[split] = hashlib.md5(path.read_bytes()).hexdigest()  # noqa: S324 - the publisher's
+    return {"svhn._MD5": digests}
 
 
 def _tiny(root: Path) -> None:
@@ -211,10 +211,7 @@ _MNIST = {"train": "train", "test": "t10k"}
 _FEW = {"_idx.Layout": partial(_idx_module.Layout, count=COUNT)}
 BENCHES: Mapping[str, Bench] = {
     "cifar10": Bench(_cifar10, {"cifar10._ROWS": 6}),
-    "cifar100": Bench(
-        lambda root: _records(root, {f"cifar-100-binary/{split}.bin": count for split, count in COUNT.items()}, (20, 100)),
-        {"cifar100._COUNT": COUNT},
-    ),
+    "cifar100": Bench(_cifar100, {"cifar100._COUNT": COUNT}),
     "emnist": Bench(
         lambda root: _idx(root, "EMNIST", _emnist._LAYOUT.prefix, 62),
         {"emnist._LAYOUT": replace(_emnist._LAYOUT, count=COUNT)},
@@ -226,7 +223,5 @@ BENCHES: Mapping[str, Bench] = {
     "mnist_3_7": Bench(lambda root: _idx(root, "MNIST", _MNIST, 10), _FEW),
     "parquet": Bench(_photos),
     "svhn": Bench(_svhn),
-    "tiny_imagenet": Bench(
-        _tiny, {"tiny_imagenet._CLASSES": 3, "tiny_imagenet._TRAIN": 4, "tiny_imagenet._TEST": 6}
-    ),
+    "tiny_imagenet": Bench(_tiny, {"tiny_imagenet._CLASSES": 3, "tiny_imagenet._TRAIN": 4, "tiny_imagenet._TEST": 6}),
 }

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import deterministic
+from trainings import REAL
 
 from tasks import noise
 from tasks.config import Component
 from tasks.defenses.randomised_smoothing import GaussianNoise
 from tasks.model import Classifier, load_split
 from tasks.types import DataRoot, Split
-from trainings import REAL
 
 SHAPE, CLASSES = (1, 8, 8), 10
-Kind = Literal["plain", "drawing", "smoothed"]
+Kind = Literal["plain", "capped", "drawing", "smoothed"]
 
 
 class Rectifier(nn.ReLU):
@@ -26,6 +26,13 @@ class Rectifier(nn.ReLU):
 
     def regimes(self, net):
         return net > 0, net <= 0
+
+
+class Capped(nn.Module):
+    """A rectifier with a low cap: most units have no gradient."""
+
+    def forward(self, net):
+        return net.clamp(0, 0.2)
 
 
 class Scores(nn.Linear):
@@ -99,10 +106,21 @@ def filled(module: nn.Module, seed: int = 0) -> nn.Module:
     return module
 
 
+def classifier(kind: Kind = "plain") -> Classifier:
+    """Most digits right; `drawing` has noise of a toy before it, `smoothed` that of randomised smoothing.
+
+    `capped` has eight hidden units with a low cap, and is wrong more often: its gradient often vanishes.
+    """
+    model = _network(capped=kind == "capped")
+    model.head.load_state_dict(_solved(capped=kind == "capped"))
+    model.input = {"drawing": Drawing(), "smoothed": GaussianNoise(0.1)}.get(kind, nn.Identity())
+    return model
+
+
 @cache
-def solved() -> dict[str, Tensor]:
+def _solved(*, capped: bool) -> dict[str, Tensor]:
     """The weights of a head that fits the training digits best (ridge regression) on drawn features."""
-    model = _network()
+    model = _network(capped=capped)
     images, labels = pixels("train")
     with torch.no_grad():
         features = model.body((images - model.mean) / model.std)
@@ -113,30 +131,24 @@ def solved() -> dict[str, Tensor]:
     return {"weight": found[:-1].T.contiguous(), "bias": found[-1]}
 
 
-def _network() -> Classifier:
-    activations = [Rectifier(), Rectifier()]
-    body = nn.Sequential(nn.Flatten(), nn.Linear(64, 96), activations[0], nn.Linear(96, 64), activations[1])
-    head = Scores(64, CLASSES)
-    how = {"shape": SHAPE, "num_classes": CLASSES, "mean": (0.3,), "std": (0.4,)}
-    return filled(Classifier(body, head, **how, activations=activations)).eval()
+def _network(*, capped: bool) -> Classifier:
+    if capped:
+        return _made(nn.Flatten(), nn.Linear(64, 8), Capped())
+    return _made(nn.Flatten(), nn.Linear(64, 96), Rectifier(), nn.Linear(96, 64), Rectifier())
 
 
-def classifier(kind: Kind = "plain") -> Classifier:
-    """Most digits right; `drawing` has noise of a toy before it, `smoothed` that of randomised smoothing."""
-    model = _network()
-    model.head.load_state_dict(solved())
-    model.input = {"plain": nn.Identity(), "drawing": Drawing(), "smoothed": GaussianNoise(0.1)}[kind]
-    return model
+def _made(*layers: nn.Module, seed: int = 0) -> Classifier:
+    """Those layers and scores of ten classes, with drawn weights, while it evaluates."""
+    width = [layer for layer in layers if isinstance(layer, nn.Linear)][-1].out_features
+    activations = [layer for layer in layers if isinstance(layer, Rectifier | Capped)]
+    how = {"shape": SHAPE, "num_classes": CLASSES, "mean": (0.3,), "std": (0.4,), "activations": activations}
+    return filled(Classifier(nn.Sequential(*layers), Scores(width, CLASSES), **how), seed).eval()
 
 
 def small(seed: int = 0) -> Classifier:
     """An untrained one with a convolution, for what trains it."""
-    activations = [Rectifier(), Rectifier()]
-    body = nn.Sequential(
-        nn.Conv2d(1, 3, 3), activations[0], nn.Flatten(), nn.Linear(108, 12), activations[1]
-    )  # fmt: skip
-    how = {"shape": SHAPE, "num_classes": CLASSES, "mean": (0.3,), "std": (0.4,)}
-    return filled(Classifier(body, Scores(12, CLASSES), **how, activations=activations), seed)
+    layers = nn.Conv2d(1, 3, 3), Rectifier(), nn.Flatten(), nn.Linear(108, 12), Rectifier()
+    return _made(*layers, seed=seed)
 
 
 def summed(values: Tensor) -> list[float]:

@@ -117,7 +117,7 @@ def main() -> int:
     verdicts = [examine(description) for description in components()]
     for verdict in verdicts:
         if verdict.moved:
-            print(verdict.problem, file=sys.stderr)  # noqa: T201 - a command
+            print(verdict.problem, file=sys.stderr)
         elif verdict.missing:
             _append(verdict)
     return 1 if any(verdict.moved for verdict in verdicts) else 0
@@ -128,9 +128,9 @@ def _append(verdict: Verdict) -> None:
     known = read(kind, name, version)
     kept = known.pinned if known else []
     write(Snapshot(kind, name, version, [*kept, *verdict.missing]))
-    print(f"{path_of(kind, name, version)}: {len(verdict.missing)} cases added")  # noqa: T201
+    print(f"{path_of(kind, name, version)}: {len(verdict.missing)} cases added")
     for case in verdict.refused:
-        print(f"  left out, because it is refused: {case}")  # noqa: T201
+        print(f"  left out, because it is refused: {case}")
 
 
 if __name__ == "__main__":
