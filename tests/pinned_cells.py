@@ -155,7 +155,7 @@ def head(name: str, under: Parameters, parameters: Parameters) -> Found:
     (of_losses,) = torch.autograd.grad(losses.sum(), scores)
     return {
         "initial": summed(torch.cat([weight.detach().flatten() for weight in made.parameters()])[None]),
-        "scores": filled(made, 4)(drawn(5, 2, 6)).tolist(),
+        "scores": filled(made, 4)(torch.cat([drawn(5, 2, 6), 20 * drawn(6, 2, 6)])).tolist(),
         "log_probabilities": logs.tolist(),
         "losses": losses.tolist(),
         "gradients": of_logs.tolist(),
