@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: quickstart test drill check docs benchmarks clean
+.PHONY: quickstart test drill check docs snapshots benchmarks clean
 
 quickstart: $(READY)
 	$(BIN)/attackgrid launch specs/quickstart.yaml --store stores/quickstart
@@ -25,6 +25,10 @@ check: $(READY)
 
 docs: $(READY)
 	$(BIN)/python tests/documents.py
+
+# Writes what is missing, and never another number for the same version.
+snapshots: $(READY)
+	$(BIN)/python tests/pinning.py
 
 benchmarks: $(READY)
 	$(BIN)/python tests/benchmarks/planning.py
