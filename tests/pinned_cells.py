@@ -102,7 +102,7 @@ def _halving() -> Iterator[None]:
 
 def activation(name: str, under: Parameters, parameters: Parameters) -> Found:
     """Values, gradients and penalties at some nets, in both modes, and the scores of a body that has it."""
-    own = {key: value for key, value in parameters.items() if key not in registry.shared("activation")}
+    own = {key: value for key, value in parameters.items() if key not in registry.shared("activation").parameters}
     found: dict[str, Json] = {}
     nets = {"dense": torch.linspace(-3.5, 3.5, 24, dtype=torch.float64).view(2, 12), "map": 8 * drawn(3, 2, 6, 1, 2)}
     for place, net in nets.items():

@@ -83,18 +83,13 @@ SHARED_ARE_PINNED_WITH = {"architecture": ("mlp", "cnn_small"), "activation": ("
 SHARED: Mapping[str, list[Json]] = {"extra_dense": [5], "extra_conv": [2], "layers": [[-1], [1]]}
 
 
-def fact(description: Description, name: str, otherwise: Any = None) -> Any:
-    """What a component declares beside its parameters."""
-    return description.facts.get(name, otherwise)
-
-
 def choices(description: Description) -> Iterator[Parameters]:
     """The parameters of each case, complete; those of the defaults first."""
     key = description.kind, description.name
     own = {
         name: parameter
         for name, parameter in description.parameters.items()
-        if name not in registry.shared(description.kind)
+        if name not in registry.shared(description.kind).parameters
     }
     first = {name: _first(parameter) for name, parameter in own.items()} | FIRST.get(key, {})
     yield first
@@ -103,7 +98,7 @@ def choices(description: Description) -> Iterator[Parameters]:
             beside = {**BESIDE.get((*key, name), {}), **BESIDE.get((*key, f"{name}={value}"), {})}
             yield {**first, **beside, name: value}
     if description.name in SHARED_ARE_PINNED_WITH.get(description.kind, ()):
-        for name in registry.shared(description.kind):
+        for name in registry.shared(description.kind).parameters:
             yield from ({**first, name: value} for value in SHARED[name])
 
 
