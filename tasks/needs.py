@@ -13,7 +13,6 @@ from tasks.cases import Attack, Case
 from tasks.config import CELL_PARTS, Cell, Component
 from tasks.facts import FACTS, DefenseFacts, ModelFacts
 
-
 MODEL_PARTS = tuple(kind for kind in CELL_PARTS if issubclass(FACTS[kind], ModelFacts))
 """The parts of a cell that its model is made of."""
 
