@@ -63,6 +63,7 @@ BESIDE: Mapping[tuple[str, str, str], Parameters] = {
 }
 """What makes a choice possible, or visible. A choice that a component refuses as it stands is left out."""
 INSTEAD: Mapping[tuple[str, str, str], list[Json]] = {
+    ("activation", "drelu", "cap"): [1.0],
     ("activation", "lwta", "units"): [3],
     ("architecture", "inception_v3", "dropout"): [],
     ("architecture", "mobilenet_v2", "dropout"): [],
@@ -72,7 +73,7 @@ INSTEAD: Mapping[tuple[str, str, str], list[Json]] = {
     ("dataset", "imagefolder", "side"): [3],
     ("dataset", "parquet", "size"): [3],
     ("dataset", "parquet", "crop"): [3],
-    ("training", "standard", "early_stopping"): [1],
+    ("training", "standard", "early_stopping"): [2],
     ("training", "standard", "samples"): [20],
     ("probe", "activation_regimes", "layers"): [None, [1]],
     ("probe", "perturbation_growth", "layers"): [[-1]],
