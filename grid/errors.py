@@ -4,7 +4,7 @@
     ├── UsageError             2  the command line asks for something that cannot be
     │   └── SpecError          2  a spec has problems: all of them, each with file, line and key
     ├── StoreError             4  the store cannot be read or written as it must
-    │   ├── StoreVersionError  4  it was written by a newer attackgrid
+    │   ├── StoreVersionError  4  it is in a format of another attackgrid
     │   └── ForeignFileError   4  a file in it is torn, or is not what its name says
     └── ClusterError           2  Ray cannot be reached, or does not have what was asked for
 
@@ -56,7 +56,7 @@ class StoreError(GridError):
 
 
 class StoreVersionError(StoreError):
-    """The store was written by a newer attackgrid."""
+    """The store is in a format that another version of attackgrid reads."""
 
 
 class ForeignFileError(StoreError):
