@@ -73,7 +73,7 @@ def unknown(dataset: Component, splits: Iterable[str], root: Path) -> list[str]:
 
 def _patterns(dataset: Component, facts: DatasetFacts, splits: Iterable[str]) -> list[str]:
     """The paths below the root that some splits are read from, `*` as in a shell; each once."""
-    values = {name: glob.escape(str(value)) for name, value in dataset.parameters.items()}
+    values = {name: glob.escape(str(value)) or "." for name, value in dataset.parameters.items()}
     paths = [path for split in splits for path in chosen(facts.files.get(split), dataset.parameters) or ()]  # type: ignore[call-overload] # a split is one of the keys
     return list(dict.fromkeys(re.sub(r"{(\w+)}", lambda named: values.get(named[1], named[0]), path) for path in paths))
 
@@ -85,8 +85,8 @@ def _absent(patterns: Iterable[str], root: Path) -> list[str]:
 
 def _found(pattern: str, root: Path) -> Iterator[bool]:
     if stays_inside(pattern):
-        for name in glob.iglob(pattern, root_dir=root):
-            yield name.endswith("/") or (root / name).is_file()
+        for name in glob.iglob(pattern, root_dir=root):  # noqa: PTH207 - what cannot be looked at is not there
+            yield name.endswith("/") or os.path.isfile(root / name)  # noqa: PTH113 - the same
 
 
 def _listed(patterns: list[str], root: Path) -> str:

@@ -115,10 +115,10 @@ def load_split(dataset: Component, split: str, root: DataRoot) -> Split:
     if split not in {"train", "test"}:
         raise ValueError(f"a dataset has the splits 'train' and 'test', not {split!r}")
     loaded = cast("Split", make(dataset, split, root))
-    if problem := _problem(loaded) or _undeclared(dataset, split, loaded):
-        raise DataError(f"the {split} split of {dataset.name}: {problem}")
     if others := mistaken(dataset, [split], root.path):
         raise DataError("; ".join(others))
+    if problem := _problem(loaded) or _undeclared(dataset, split, loaded):
+        raise DataError(f"the {split} split of {dataset.name}: {problem}")
     return mixed(loaded, root, **_shared(dataset)) if split == "train" else loaded
 
 

@@ -1,6 +1,7 @@
 """Packages that components need, looked for without importing them."""
 
 import importlib.util
+from typing import Any
 
 from tasks.registry import Description
 
@@ -17,7 +18,7 @@ def install(package: str) -> str:
     return _INSTALL.get(package, f"pip install {package}")
 
 
-def lacking(described: Description) -> list[str]:
+def lacking(described: Description[Any]) -> list[str]:
     """What a component needs that is not installed here, a line for each package with the command to install it."""
     return [
         f"{described.kind} {described.name!r} needs the package {package!r}, which is not installed: {install(package)}"

@@ -210,10 +210,10 @@ def test_data_that_is_missing_is_said_once_with_what_to_put_where(tmp_path):
     cells = [{"dataset": "mnist", "architecture": "cnn_4conv", "head": ["softmax", "softrmax"]}]
     spec = write_spec(tmp_path, cells=cells)
     result = launch(spec, tmp_path / "store", "--data-root", tmp_path / "data")
-    assert result.exit_code == 3
-    assert str(tmp_path / "data") in result.stderr
+    assert result.exit_code == 2
+    assert result.stderr.count(str(tmp_path / "data")) == 1
     assert "--download" in result.stderr
-    assert "failed 2 times: DataError" in result.stderr
+    assert "failed" not in result.stderr
     assert "Traceback" not in result.stderr
 
 

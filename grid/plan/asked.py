@@ -3,11 +3,13 @@
 Knows nothing of YAML, of validity, or of what is stored.
 """
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from grid.errors import Problem
 from tasks.cases import Attack, Probe
 from tasks.config import Component, Json
 
@@ -48,6 +50,14 @@ class Block:
     def axes(self) -> tuple[tuple[Component | int, ...], ...]:
         """The lists whose product are the block's cells, the slowest first."""
         return (*self.parts.values(), self.seeds)
+
+    def components(self) -> Iterator[Component]:
+        """Every component that it names, those among the parameters of others too."""
+        named = [*itertools.chain(*self.parts.values())]
+        for asked in self.asked:
+            named += [*asked.under.components, *(other for _, other in asked.source if isinstance(other, Component))]
+        for component in named:
+            yield from (component, *component.parts)
 
     @property
     def num_cells(self) -> int:
@@ -105,6 +115,7 @@ class GridSpec:
 
     `document` is all of it as one YAML text that needs no other file: extends, profile and overrides merged, files
     inlined, numbers spelt as their writer did. `selection`: what its rules come to, where that is known already.
+    `warnings`: what is allowed, but hardly meant.
     """
 
     name: str
@@ -115,3 +126,4 @@ class GridSpec:
     published: tuple[Published, ...]
     document: str = field(default="", compare=False, repr=False)
     selection: Selection | None = field(default=None, compare=False, repr=False)
+    warnings: tuple[Problem, ...] = field(default=(), compare=False, repr=False)

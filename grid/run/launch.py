@@ -21,24 +21,31 @@ from grid.run.progress import Progress
 from grid.run.record import new_run_id, recorded
 from grid.store.store import Store
 from grid.work.ask import ask, foreign_part
+from grid.work.requirements import Requirements, requirements
 from grid.work.task import Settings
 
 
 def launch(
     spec: GridSpec,
     store: Store,
-    open_executor: Callable[[], Executor],
+    open_executor: Callable[[Requirements], Executor],
     settings: Settings,
     shard_size: int,
     costs: Costs,
     *,
     quiet: bool = False,
 ) -> tuple[Plan, Outcome]:
-    """Do what is missing of a grid. Raises StoreError, ClusterError; a failing task is no error but in the outcome."""
+    """Do what is missing of a grid. A failing task is no error but in the outcome.
+
+    Raises StoreError, ClusterError, MissingError where what the tasks need is not where they would run, and UsageError
+    with what components of other packages refuse. Before that is known, nothing is written but the store's own marker.
+    """
     store.create()
     settings = replace(settings, run_id=settings.run_id or new_run_id())
     plan, tables = _planned(spec, store, shard_size)
-    executor = None if plan.complete else open_executor()
+    executor = None
+    if not plan.complete:
+        executor = open_executor(requirements(plan, settings.data_root, download=settings.download))
     try:
         if executor:
             _refuse_foreign(spec, executor, settings)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from grid.plan.plan import CaseWork, CellWork, Plan
 from tasks import data, packages, registry
-from tasks.cases import Attack
 from tasks.config import CELL_PARTS, Cell, Component
 from tasks.needs import trained_as
 from tasks.registry import ComponentSourceError, UnknownComponentError
@@ -97,8 +96,7 @@ def _components(work: CellWork) -> Iterator[Component]:
 
 
 def _asked(wanted: CaseWork) -> Iterator[Component]:
-    under = wanted.case.under
-    yield from (member.component for member in under.chain) if isinstance(under, Attack) else (under.component,)
+    yield from wanted.case.under.components
     if wanted.case.source:
         yield from _parts(wanted.case.source)
 
