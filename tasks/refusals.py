@@ -129,8 +129,8 @@ def widths(
 
 def beyond_classes(attack: Attack, classes: int) -> str:
     """What is wrong with an attack that aims at a class that there is not; empty if it does not."""
-    if attack.targets == "all" and classes < 2:
-        return f"{attack.name} aims at all classes but the label's, but there are no others"
+    if attack.targets is not None and classes == 1:
+        return f"{attack.name} aims at another class than the label's, but there is only one"
     beyond = [target for target in attack.targets if target >= classes] if isinstance(attack.targets, tuple) else []
     return f"{attack.name} aims at class {beyond[0]}, but there are {classes} classes" if beyond else ""
 

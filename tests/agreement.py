@@ -59,8 +59,9 @@ EDGES: Mapping[str, Sequence[Any]] = {
     "milestones": ([1], [1, 2]),
     "validation": (0.01, 0.25, 0.99),
     "natural_epochs": (1,),
-    "bits": (1, 24, 127, 128, 1100),
-    "weight_bits": (1, 24, 127, 128, 1100),
+    "bits": (1, 24, 64, 65, 1100),
+    "weight_bits": (1, 24, 64, 65, 1100),
+    "lr": (1e-3, 0.1),
     "precision": ("float32", "bfloat16"),
     "targets": ("all", 0, [1, 2], 7),
 }
@@ -248,5 +249,6 @@ def attack_or_probe(model: Classifier, case: Case) -> None:
             raise ValueError("more images to fit than there are")
         fitted = fitting.images[:count], fitting.labels[:count], torch.arange(count)
         state = prepare_attack(source or model, case, *fitted, num_classes=test.num_classes).state
-    if attack_samples(model, case, *given, batch_size=2, source=source, state=state).num_rows == 0:
+    rows = attack_samples(model, case, *given, batch_size=2, source=source, state=state)
+    if not any(rows["attacked"].to_pylist()):
         raise ValueError("there was nothing to attack")

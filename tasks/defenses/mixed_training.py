@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from tasks.attacks._lone_class import lone_class
 from tasks.attacks.cw import cw
 from tasks.cases import Budget
 from tasks.counted import CountedModel
@@ -83,7 +84,9 @@ def mixed_training(
     return Defense(craft=craft)
 
 
-def refuses(*, attacks: Sequence[str]) -> Iterator[str]:
-    """No attack to draw."""
+def refuses(*, attacks: Sequence[str], clean: float = 1.0, classes: int | None = None) -> Iterator[str]:
+    """No attack to draw, or one that compares classes where there is only one."""
+    if "cw" in attacks and clean < 1:
+        yield from lone_class("mixed_training: cw", classes)
     if not attacks:
         yield "mixed_training: attacks is empty; list some of pgd, fgsm, cw, noise, or train naturally"

@@ -40,8 +40,8 @@ class WeightQuantiser(nn.Module):
         return quantised(weight, self.bits, -largest, largest)
 
 
-_MOST_BITS = 127
-"""With more, the number of levels is beyond float32."""
+_MOST_BITS = 64
+"""With more, the number of levels is none that torch multiplies by."""
 
 
 @component("defense", version=1, paper="https://arxiv.org/abs/1904.08444")
@@ -84,4 +84,4 @@ def refuses(*, bits: int, weight_bits: int | None) -> Iterator[str]:
     """More levels than there are numbers."""
     for name, given in (("bits", bits), ("weight_bits", weight_bits)):
         if given is not None and given > _MOST_BITS:
-            yield f"quantisation: {name} is {given}, and 2^{given} levels are more than float32 can count"
+            yield f"quantisation: {name} is {given}, and 2^{given} levels are more than torch can count"
