@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from tasks.training.amounts import num_held_out
+from tasks.amounts import num_held_out
 
 _WITH_WEIGHTS = ("drelu",)
 """The activations that have weights of their own, which no file of ImageNet's has."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tasks.amounts import num_held_out, too_few
 from tasks.given import as_pixels
 from tasks.model import derive_seed
 from tasks.refusals import refuse
-from tasks.training.amounts import num_held_out, too_few
 from tasks.types import Images, Labels, Split, TaskError
 
 

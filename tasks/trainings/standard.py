@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from tasks.amounts import too_few
 from tasks.model import Classifier
 from tasks.parameters import Count, CountOrZero, NonNegative, Positive, Rate
 from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.schema import HISTORY
-from tasks.training.amounts import too_few
 from tasks.training.batches import Epochs, on
 from tasks.training.keeping import Keeping
 from tasks.training.loop import Loop, OnEpoch
