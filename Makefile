@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: quickstart test check docs benchmarks clean
+.PHONY: quickstart test drill check docs snapshots benchmarks clean
 
 quickstart: $(READY)
 	$(BIN)/attackgrid launch specs/quickstart.yaml --store stores/quickstart
@@ -14,6 +14,9 @@ test: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/test_ray.py --cov --cov-report= --cov-fail-under=0
 	$(BIN)/python -m pytest --cov --cov-append tests/test_ray.py
 
+drill: $(READY)
+	$(BIN)/python -m pytest -m drill
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -22,6 +25,10 @@ check: $(READY)
 
 docs: $(READY)
 	$(BIN)/python tests/documents.py
+
+# Writes what is missing, and never another number for the same version.
+snapshots: $(READY)
+	$(BIN)/python tests/pinning.py
 
 benchmarks: $(READY)
 	$(BIN)/python tests/benchmarks/planning.py

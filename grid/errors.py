@@ -3,6 +3,7 @@
     GridError                  1  internal
     ├── UsageError             2  the command line asks for something that cannot be
     │   └── SpecError          2  a spec has problems: all of them, each with file, line and key
+    ├── MissingError           2  data or packages that a grid needs are not where it would run
     ├── StoreError             4  the store cannot be read or written as it must
     │   ├── StoreVersionError  4  it was written by a newer attackgrid
     │   └── ForeignFileError   4  a file in it is torn, or is not what its name says
@@ -47,6 +48,16 @@ class SpecError(UsageError):
         self.problems = sorted(problems)
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
         super().__init__("\n".join([f"{path}: {count}", *(f"  {problem}" for problem in self.problems)]))
+
+
+class MissingError(GridError):
+    """Where a grid would run, something that it needs is missing: `lacks` has a line for each."""
+
+    exit_code = 2
+
+    def __init__(self, lacks: list[str]) -> None:
+        self.lacks = lacks
+        super().__init__("\n  ".join(["nothing was run: something is missing", *lacks]))
 
 
 class StoreError(GridError):

@@ -16,7 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 from tasks.config import Json
 from tasks.words import did_you_mean
 
-FRACTION = r"[-+]?[0-9]+(\.[0-9]+)?\s*/\s*[0-9]+(\.[0-9]+)?"
+_DECIMAL = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
+FRACTION = rf"\s*[-+]?{_DECIMAL}\s*/\s*{_DECIMAL}\s*"
+"""A text that is a number: 8/255, also 8 / 255, 8./255. and .5/2."""
 _FRACTION = re.compile(FRACTION)
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
 _BOUNDS = {Gt: ("above", "gt"), Ge: ("at least", "ge"), Lt: ("below", "lt"), Le: ("at most", "le")}
@@ -33,11 +35,20 @@ def accept(kind: Any, value: Json) -> Json:  # noqa: ANN401 - a type, as typing 
     raise ValueError(f"must be {words(kind)}, not {_spell(value)}{_closest(kind, value)}")
 
 
+def is_accepted(kind: Any, value: Json) -> bool:  # noqa: ANN401 - as above
+    """Whether `accept` takes it."""
+    try:
+        accept(kind, value)
+    except ValueError:
+        return False
+    return True
+
+
 def fractions(value: Json) -> Json:
     """The value with texts such as 8/255, also within lists, replaced by their numbers."""
     if isinstance(value, list):
         return [fractions(item) for item in value]
-    if not isinstance(value, str) or not _FRACTION.fullmatch(value.strip()):
+    if not isinstance(value, str) or not _FRACTION.fullmatch(value):
         return value
     above, below = (float(part) for part in value.split("/"))
     number = above / below if below else math.inf
@@ -77,9 +88,15 @@ def _spell(value: object) -> str:
 
 
 def _closest(kind: Any, value: Json) -> str:  # noqa: ANN401 - as above
-    options = [option for option in get_args(kind) if isinstance(option, str)]
-    hint = did_you_mean(value, options) if isinstance(value, str) else ""
+    hint = did_you_mean(str(value), _texts(kind)) if isinstance(value, str | int) else ""
     return f".{hint}" if hint else ""
+
+
+def _texts(kind: Any) -> list[str]:  # noqa: ANN401 - as above
+    """The texts that a type allows one of."""
+    if get_origin(kind) is Literal:
+        return [option for option in get_args(kind) if isinstance(option, str)]
+    return [text for argument in get_args(kind) for text in _texts(argument)]
 
 
 @functools.cache

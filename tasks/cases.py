@@ -63,6 +63,11 @@ class Attack:
         return (self, *self.then)
 
     @property
+    def components(self) -> tuple[Component, ...]:
+        """Those of the members of the cascade; for any other attack, its own."""
+        return tuple(member.component for member in self.chain)
+
+    @property
     def name(self) -> str:
         """The cascade's title, if it has one, or the component's name."""
         return self.title or ("cascade" if self.then else self.component.name)
@@ -100,6 +105,11 @@ class Probe:
     component: Component
     epochs: Literal["last", "each"] = "last"
     kind: ClassVar[Literal["probe"]] = "probe"
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """Its own."""
+        return (self.component,)
 
     @property
     def name(self) -> str:

@@ -56,7 +56,8 @@ class CountedModel:
         self.backwards = torch.zeros_like(samples)
         self._broken = torch.zeros(len(samples), device=samples.device)
         self.num_classes = num_classes
-        self.targets = targets
+        self._targets = targets
+        self._shown: set[str] = set()  # shared by all views, as the counts are
         mean, std = classifier(model).mean, classifier(model).std
         self._mean: Tensor = mean.view(1, -1, 1, 1)
         self._std: Tensor = std.view(1, -1, 1, 1)
@@ -65,6 +66,22 @@ class CountedModel:
     def classifier(self) -> Any:  # noqa: ANN401 - see the function of that name
         """The model itself, for what looks inside it. A pass through it is not counted and draws no noise."""
         return classifier(self._module)
+
+    @property
+    def targets(self) -> Labels | None:
+        """The classes aimed at, (batch,), int64; None for an untargeted attack."""
+        self._shown.add("targets")
+        return self._targets
+
+    @property
+    def is_targeted(self) -> bool:
+        """Whether there are classes to aim at."""
+        return self._targets is not None
+
+    @property
+    def has_shown_targets(self) -> bool:
+        """Whether anything that follows the targets has been asked for so far."""
+        return "targets" in self._shown
 
     @property
     def sync_every(self) -> int:
@@ -104,8 +121,8 @@ class CountedModel:
     def at(self, rows: Rows) -> "CountedModel":
         """The model for some rows of this batch (a row may occur more than once); their passes count for them."""
         view = object.__new__(CountedModel)
-        targets = None if self.targets is None else self.targets[rows]
-        view.__dict__ = {**self.__dict__, "_rows": self._rows[rows], "targets": targets}
+        targets = None if self._targets is None else self._targets[rows]
+        view.__dict__ = {**self.__dict__, "_rows": self._rows[rows], "_targets": targets}
         return view
 
     def __call__(self, images: Images) -> Scores:

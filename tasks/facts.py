@@ -15,6 +15,7 @@ from tasks.cases import Norm
 from tasks.words import unknown
 
 Targeting: TypeAlias = Literal["untargeted", "targeted"]
+Paths: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +27,25 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetFacts(Facts):
-    """Of a dataset: how many images its test split has, their (channels, height, width), how many classes.
+    """Of a dataset: what it holds, and the files that it is read from.
 
-    None is what only the files tell.
+    `samples`: how many images the test split has; `shape`: (channels, height, width) of each; `classes`: how many
+    there are. None is what only the files tell. `files`: of each split, the paths below the data root without which
+    it cannot be read, with `{parameter}` for the value of a parameter and `*` as in a shell; a folder ends in "/".
+    `fetched`: whether `--download` fetches them. `digests`: the SHA-256 of some of them, small ones, by which data
+    sets whose files are named alike and of one size are told apart.
+
+    What depends on a parameter is {parameter: {a value of it: what it is then}}.
     """
 
     samples: int | None = None
     shape: tuple[int, int, int] | None = None
-    classes: int | None = None
+    classes: int | Mapping[str, Mapping[str | bool, int]] | None = None
+    files: Mapping[Literal["train", "test"], Paths | Mapping[str, Mapping[str | bool, Paths]]] = field(
+        default_factory=dict
+    )
+    fetched: bool | Mapping[str, Mapping[str | bool, bool]] = False
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +79,14 @@ class HeadFacts(ModelFacts):
 
 @dataclass(frozen=True, kw_only=True)
 class DefenseFacts(ModelFacts):
-    """Of a defense. `base`: {parameter: value} of the cell that is trained before, whose model this one learns from."""
+    """Of a defense.
+
+    `base`: {parameter: value} of the cell that is trained before, whose model this one learns from. `loss`: whether it
+    has a loss of its own, in place of the head's.
+    """
 
     base: Mapping[str, Any] = field(default_factory=dict)
+    loss: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +148,15 @@ def declared(kind: str, given: Mapping[str, object]) -> Facts:
     if problems:
         raise ValueError("; ".join(problems))
     return FACTS[kind](**values)
+
+
+def chosen(fact: object, parameters: Mapping[str, object]) -> Any:  # noqa: ANN401 - whatever the fact is
+    """A fact of a dataset as it is with some parameters; None where it does not say."""
+    if not isinstance(fact, Mapping):
+        return fact
+    return next(
+        (said for name, cases in fact.items() for value, said in cases.items() if parameters.get(name) == value), None
+    )
 
 
 @functools.cache

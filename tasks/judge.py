@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 from tasks import registry
 from tasks.cases import Attack, Case
+from tasks.compared import compare_attack, compare_passes
 from tasks.counted import CountedModel, classifier, refuse_broken, scores_of
 from tasks.given import Given, in_batches
 from tasks.intact import intact
 from tasks.metrics import all_others, distances, frozen, margins, rowwise
 from tasks.noise import Noise, is_stochastic
+from tasks.refusals import beyond_classes
 from tasks.returned import arrived, inside
 from tasks.rows import MEASURED, rows_of
 from tasks.streams import Streams
@@ -65,6 +67,8 @@ def attack_samples(
         for module in {model, source or model}:
             stack.enter_context(frozen(module))
             stack.enter_context(intact(module, case.attack.name))
+        for module in {model, source or model}:
+            compare_passes(module, given.pixels[:2], given.samples[:2])
         clean = in_batches(lambda part: trial.predict(given.at(part), f"{case.cell.id}/clean"), len(given), batch_size)
         rows, targets = _pairs(case.attack, given.labels, trial.num_classes)
         pairs = replace(given.at(rows), targets=targets)
@@ -82,9 +86,8 @@ def _pairs(attack: Attack, labels: Labels, num_classes: int) -> tuple[Rows, Labe
     if attack.targets == "all":
         targets = all_others(labels, num_classes)
     else:
-        beyond = [target for target in attack.targets if target >= num_classes]
-        if beyond:
-            raise AttackError(f"{attack.name} aims at class {beyond[0]}, but there are {num_classes} classes")
+        if wrong := beyond_classes(attack, num_classes):
+            raise AttackError(wrong)
         targets = torch.tensor(attack.targets, device=labels.device).expand(len(labels), -1)
     return rows.repeat_interleave(targets.shape[1]), targets.flatten()
 
@@ -197,6 +200,7 @@ class _Trial:
             model.check()  # scores that are not finite are the likelier cause of whatever went wrong
             raise
         model.check()
+        compare_attack(member, model)
         if not (torch.equal(given[0], inputs) and torch.equal(given[1], labels)):
             raise AttackError(f"{name} changed the images or labels it was given (first sample {streams.samples[0]})")
         return returned, steps

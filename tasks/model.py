@@ -17,8 +17,11 @@ from torch.nn.parameter import is_lazy
 from tasks import registry
 from tasks.activations._every import Places, placed
 from tasks.architectures._every import extended
+from tasks.compared import compare_draws
 from tasks.config import Cell, Component
+from tasks.data import mistaken
 from tasks.datasets._every import mixed
+from tasks.facts import chosen
 from tasks.types import DataError, DataRoot, Images, Labels, Scores, Shape, Split
 
 
@@ -74,7 +77,7 @@ def build_model(cell: Cell, split: Split, start: Mapping[str, Tensor] | None = N
     """The cell's classifier on the CPU, its weights freshly drawn from the cell's seed.
 
     Cells that differ in their head alone start from the same body. `start` has other weights, those of the model as it
-    is before the cell's defense puts anything into it.
+    is before the cell's defense puts anything into it. Raises ModelError where it draws numbers that nothing declares.
     """
     activation, architecture, head = cell.activation, cell.architecture, cell.head
     places = Places(lambda: make(activation))
@@ -99,15 +102,22 @@ def build_model(cell: Cell, split: Split, start: Mapping[str, Tensor] | None = N
         defense = make(cell.defense)
         if defense.adapt:
             defense.adapt(model)
+    compare_draws(cell, model)
     return model.train()
 
 
 def load_split(dataset: Component, split: str, root: DataRoot) -> Split:
-    """The "train" or "test" split of a dataset, checked. Raises DataError where it is missing or not what it says."""
+    """The "train" or "test" split of a dataset, checked.
+
+    Raises DataError where it is missing, is known to be another data set's, breaks the contract of a dataset, or is
+    not what the dataset declares in its facts.
+    """
     if split not in {"train", "test"}:
         raise ValueError(f"a dataset has the splits 'train' and 'test', not {split!r}")
     loaded = cast("Split", make(dataset, split, root))
-    if problem := _problem(loaded):
+    if others := mistaken(dataset, [split], root.path):
+        raise DataError("; ".join(others))
+    if problem := _problem(loaded) or _undeclared(dataset, split, loaded):
         raise DataError(f"the {split} split of {dataset.name}: {problem}")
     return mixed(loaded, root, **_shared(dataset)) if split == "train" else loaded
 
@@ -170,3 +180,18 @@ def _problem(split: Split) -> str:
     if not len(split.mean) == len(split.std) == images.shape[1] or min(split.std) <= 0:
         return f"mean {split.mean} and std {split.std} do not fit {images.shape[1]} channels"
     return ""
+
+
+def _undeclared(dataset: Component, split: str, loaded: Split) -> str:
+    """In what a split is not what its dataset declares, or nothing."""
+    facts = registry.describe("dataset", dataset.name).facts
+    pairs = {
+        "samples": (facts.samples if split == "test" else None, len(loaded.labels)),
+        "shape": (facts.shape, loaded.shape),
+        "classes": (chosen(facts.classes, dataset.parameters), loaded.num_classes),
+    }
+    return "; ".join(
+        f"{name}: {declared} declared, {found} found"
+        for name, (declared, found) in pairs.items()
+        if declared not in {None, found}
+    )

@@ -10,6 +10,7 @@ from torch import nn
 
 from tasks import registry
 from tasks.cases import Case
+from tasks.compared import compare_attack, compare_passes
 from tasks.counted import CountedModel
 from tasks.given import Given
 from tasks.intact import intact
@@ -39,6 +40,7 @@ def prepare_attack(
     given = Given.on(like, images, labels, samples)
     streams = Streams(case.prepared_id, given.samples)
     with frozen(model), intact(model, attack.name):
+        compare_passes(model, given.pixels[:2], given.samples[:2])
         counted = CountedModel(
             model,
             given.samples,
@@ -52,5 +54,6 @@ def prepare_attack(
             counted, counted.inputs(given.pixels), given.labels, attack.budget, streams, **attack.component.parameters
         )
         counted.check()
+        compare_attack(attack, counted)
     passes = {"forwards": float(counted.forwards.sum()), "backwards": float(counted.backwards.sum())}
     return replace(made, facts={"samples": float(len(samples)), **passes, **made.facts})

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tasks import registry
 from tasks.cases import Budget, Case
+from tasks.compared import compare_passes
 from tasks.counted import CountedModel
 from tasks.given import Given, in_batches
 from tasks.intact import intact
@@ -63,6 +64,7 @@ def probe_samples(
             for module in {model, source or model}:
                 held.enter_context(frozen(module))
                 held.enter_context(intact(module, case.name))
+                compare_passes(module, given.pixels[:2], given.samples[:2])
             columns = in_batches(lambda rows: look(given.at(rows)), len(given), batch_size)
     finally:
         model.train(was_training)

@@ -29,12 +29,15 @@ __all__ = [
     "Description",
     "Parameter",
     "UnknownComponentError",
+    "built_in",
     "component",
     "describe",
     "every",
+    "is_built_in",
     "load",
     "load_prepare",
     "names",
+    "origin",
     "shared",
 ]
 
@@ -90,7 +93,13 @@ def every(kind: str, *, added: Mapping[str, object] | None = None) -> Callable[[
 
 def names(kind: str) -> list[str]:
     """The built-in and entry-point components of a kind, sorted."""
-    return sorted(_built_in(kind) | {point.name for point in entry_points(group=f"attackgrid.{kind}")})
+    return sorted({*built_in(kind)} | {point.name for point in entry_points(group=f"attackgrid.{kind}")})
+
+
+@functools.cache
+def built_in(kind: str) -> tuple[str, ...]:
+    """The components of a kind that have a file here, sorted."""
+    return tuple(sorted(path.stem for path in _folder(kind).glob("*.py") if not path.stem.startswith("_")))
 
 
 @typing.overload
@@ -113,7 +122,7 @@ def describe(kind: str, name: str) -> Description[Any]:
 
 @functools.cache
 def _described(kind: str, name: str) -> Description[Any]:
-    module, function = _locate(kind, name)
+    module, function = origin(kind, name)
     return read_component(parsed(source_of(module)), kind, name, f"{module}:{function}", shared(kind))
 
 
@@ -124,9 +133,14 @@ def shared(kind: str) -> Shared:
     return read_shared(parsed(path), kind, f"tasks.{FOLDERS[kind]}._every") if path.is_file() else Shared()
 
 
+def is_built_in(kind: str, name: str) -> bool:
+    """Whether a component is of this project: what it says may be run where foreign code may not."""
+    return name in built_in(kind)
+
+
 def load(kind: str, name: str) -> Callable[..., Any]:
     """Import a component's function."""
-    module, function = _locate(kind, name)
+    module, function = origin(kind, name)
     try:
         loaded = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
@@ -142,12 +156,12 @@ def load_prepare(name: str) -> Callable[..., Any]:
     return typing.cast("Callable[..., Any]", module.prepare)
 
 
-def _locate(kind: str, name: str) -> tuple[str, str]:
-    """The module and the function of a component."""
+def origin(kind: str, name: str) -> tuple[str, str]:
+    """The module and the function of a component. Raises UnknownComponentError."""
     if ":" in name:
         module, _, function = name.partition(":")
         return module, function
-    if name in _built_in(kind):
+    if name in built_in(kind):
         return f"tasks.{FOLDERS[kind]}.{name}", name
     for point in entry_points(group=f"attackgrid.{kind}", name=name):
         return point.module, point.attr
@@ -156,8 +170,3 @@ def _locate(kind: str, name: str) -> tuple[str, str]:
 
 def _folder(kind: str) -> Path:
     return Path(__file__).parent / FOLDERS[kind]
-
-
-@functools.cache
-def _built_in(kind: str) -> frozenset[str]:
-    return frozenset(path.stem for path in _folder(kind).glob("*.py") if not path.stem.startswith("_"))

@@ -1,7 +1,9 @@
-"""What is said of a word that is none of the known ones: which of them is the closest, and which there are."""
+"""What is said of a word that is none of the known ones: which of them is meant, and which there are."""
 
 import difflib
 from collections.abc import Iterable
+
+from tasks.synonyms import SYNONYMS
 
 
 def unknown(what: str, word: str, known: Iterable[str], of: str = "") -> str:
@@ -18,5 +20,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is most like this one, if any is alike."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
+    """The known word that is meant by this one, if any is.
+
+    In order: the same in another spelling (`Label-Smoothing`), what the field calls it (`iterations` is `steps`), the
+    most alike, and the only one that begins so (`robust`).
+    """
+    spelt = {_plain(each): each for each in known}
+    plain = _plain(word)
+    likely = [plain, *SYNONYMS.get(plain, ()), *difflib.get_close_matches(plain, spelt, n=1)]
+    beginning = [each for each in spelt if len(plain) > 2 and each.startswith(plain)]
+    meant = [each for each in likely if each in spelt] or (beginning if len(beginning) == 1 else [])
+    return spelt[meant[0]] if meant else None
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "_").replace(" ", "_")

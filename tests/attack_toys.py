@@ -94,7 +94,7 @@ def partly(model, images, labels, budget, streams, *, value: str = "nan"):
     return images, steps_of(labels)
 
 
-@component("attack", version=1, norms=("linf",), budget="eps", knowledge="none")
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="score")
 def absent(model, images, labels, budget, streams):
     images = images.clone()
     images[1] = torch.nan

@@ -64,10 +64,21 @@ def nan_when_evaluated(shape, activation):
     return Broken(shape[0] * shape[1] * shape[2])
 
 
+class Untrainable(nn.Flatten):
+    """Raises in its first pass in training."""
+
+    width = 64
+
+    def forward(self, images):
+        if self.training:
+            raise ValueError("this architecture cannot be trained")
+        return super().forward(images)
+
+
 @component("architecture", version=1)
-def cannot_be_built(shape, activation):
-    """Raises."""
-    raise ValueError("this architecture cannot be built")
+def cannot_be_trained(shape, activation):
+    """Raises where it is trained."""
+    return Untrainable()
 
 
 def prepare(model, images, labels, budget, streams, *, fit_split="train", fit_samples=None, how=""):

@@ -193,14 +193,14 @@ def _raise(*args, **parameters):
 
 
 def test_a_cell_that_cannot_be_trained_is_recorded_and_the_others_are_finished(tmp_path):
-    toys = ["grid_components:cannot_be_built", "grid_components:nan_when_evaluated", {"mlp": {"hidden": [8]}}]
+    toys = ["grid_components:cannot_be_trained", "grid_components:nan_when_evaluated", {"mlp": {"hidden": [8]}}]
     spec = write_spec(
         tmp_path, cells=[{"dataset": "digits", "architecture": toys, "training": {"epochs": 1}}],
         attacks=[{"fgsm": {"eps": 0.1}}],
     )  # fmt: skip
     result = launch(spec, tmp_path / "store")
     assert result.exit_code == 3
-    assert "ValueError: this architecture cannot be built" in result.stderr
+    assert "ValueError: this architecture cannot be trained" in result.stderr
     assert "ModelError: " in result.stderr
     assert "not all finite" in result.stderr
     assert "done 1 cells, 4 shards, 40 samples; failed 2; skipped 8" in result.stderr
@@ -210,10 +210,10 @@ def test_data_that_is_missing_is_said_once_with_what_to_put_where(tmp_path):
     cells = [{"dataset": "mnist", "architecture": "cnn_4conv", "head": ["softmax", "softrmax"]}]
     spec = write_spec(tmp_path, cells=cells)
     result = launch(spec, tmp_path / "store", "--data-root", tmp_path / "data")
-    assert result.exit_code == 3
-    assert str(tmp_path / "data") in result.stderr
+    assert result.exit_code == 2
+    assert result.stderr.count(str(tmp_path / "data")) == 1
     assert "--download" in result.stderr
-    assert "failed 2 times: DataError" in result.stderr
+    assert "failed" not in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from tasks.config import Cell, Component
 from tasks.facts import declared
 from tasks.model import Classifier, build_model, derive_seed, load_split, seeded
-from tasks.registry import REQUIRED, describe, load, names, shared
+from tasks.registry import REQUIRED, component, describe, load, names, shared
 from tasks.types import DataError, DataRoot, Split
 
 ROOT = DataRoot(Path("unused"))
@@ -33,6 +33,7 @@ TOY = Split(torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 1, 0]), ("a", "b"), (0.5
 offered = TOY
 
 
+@component("dataset", version=1)
 def toy(split: str, root: DataRoot) -> Split:
     """A dataset of another package, as the registry finds it by `test_model:toy`."""
     return offered

@@ -7,9 +7,9 @@ from concurrent.futures import Future
 
 import pytest
 
-from grid.errors import ClusterError
+from grid.errors import ClusterError, MissingError
 from grid.run import pool as pool_module
-from grid.run.executor import WorkerLostError
+from grid.run.executor import UnfitWorkerError, WorkerLostError
 from grid.run.pool import Pool
 
 
@@ -31,7 +31,9 @@ class Toy:
     def ping(self):
         self.num_pings += 1
         future = Future()
-        if self.world.trouble:
+        if self.world.lacks.get(self.world.started.index(self)):
+            future.set_exception(UnfitWorkerError(self.world.lacks[self.world.started.index(self)]))
+        elif self.world.trouble:
             future.set_exception(OSError(self.world.trouble))
         elif self not in self.world.silent:
             future.set_result("here")
@@ -61,6 +63,8 @@ class World:
         self.started = []
         self.silent = []
         self.trouble = ""
+        self.lacks = {}
+        """What workers lack, by their numbers in the order in which they were started."""
         self.closed = threading.Event()
 
     def pool(self, slots):
@@ -190,4 +194,43 @@ def test_a_task_that_was_cancelled_is_never_begun(world):
     worker.step()
     worker.step()
     assert (first.result(60), third.result(60)) == (0, 2)
+    pool.close()
+
+
+def test_workers_that_lack_something_are_not_used_nor_started_again_and_it_is_said_once(world, capsys):
+    world.lacks = {0: "node a: no data\nnode a: no package", 2: "node a: no data"}
+    pool = world.pool(4)
+    wait_until(lambda: pool.slots == 2 and world.started[0].killed and world.started[2].killed)
+    answers = [pool.submit(abs, -number) for number in range(4)]
+    for _ in range(2):
+        world.started[1].step()
+        world.started[3].step()
+    assert [answer.result(60) for answer in answers] == [0, 1, 2, 3]
+    assert len(world.started) == 4
+    pool.close()
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["node a: no data; its workers are not used", "node a: no package; its workers are not used"]
+
+
+def test_a_pool_all_of_whose_workers_lack_something_does_not_come_up_and_says_what(world, capsys):
+    world.lacks = {0: "node a: no data", 1: "node b: no data"}
+    with pytest.raises(MissingError) as caught:
+        world.pool(2)
+    assert sorted(caught.value.lacks) == ["node a: no data", "node b: no data"]
+    assert len(world.started) == 2
+    assert all(worker.killed for worker in world.started)
+    assert capsys.readouterr().err == ""
+
+
+def test_when_every_worker_that_was_fit_is_lost_to_unfit_ones_what_waits_fails_with_what_they_lack(world):
+    pool = world.pool(1)
+    (worker,) = world.started
+    world.lacks = {1: "node b: no data"}
+    running, waiting = pool.submit(abs, 1), pool.submit(abs, 2)
+    wait_until(lambda: worker.calls)
+    worker.die()
+    with pytest.raises(WorkerLostError):
+        running.result(60)
+    with pytest.raises(ClusterError, match="no worker starts any more: node b: no data"):
+        waiting.result(60)
     pool.close()

@@ -214,3 +214,26 @@ def test_a_grid_on_two_nodes_is_finished_when_one_of_them_is_killed(tmp_path, un
         assert rows(store).equals(undisturbed)
     finally:
         cluster.shutdown()
+
+
+def test_nodes_that_lack_what_a_grid_needs_are_named_once_and_the_others_do_the_work(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    host = socket.gethostname()
+    try:
+        cluster.add_node(num_cpus=2, env_vars={"PYTHONPATH": str(tmp_path)})
+        spec, store = slow_spec(tmp_path, seconds=0.1), tmp_path / "store"
+        run = command("launch", spec, "--store", store, "--shard-size", 5, "--address", cluster.address)
+        _, err = run.communicate(timeout=200)
+        assert run.returncode == 0, err
+        assert err.count(f"node {host}: attack 'grid_components:slow': there is no module 'grid_components'") == 1
+        spec = write_spec(
+            tmp_path, name="other", cells=[{"dataset": "mnist", "architecture": {"mlp": {"hidden": [8]}}}]
+        )
+        run = command("launch", spec, "--store", store, "--address", cluster.address, "--data-root", tmp_path / "data")
+        _, err = run.communicate(timeout=200)
+        assert run.returncode == 2, err
+        assert err.count(f"node {host}: mnist is missing in {tmp_path}/data/MNIST/raw") == 1
+        assert "Traceback" not in err
+    finally:
+        cluster.shutdown()

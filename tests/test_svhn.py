@@ -8,10 +8,8 @@ import torch
 from scipy.io import savemat
 from served import served
 
-from tasks.config import Component
 from tasks.datasets import svhn as module
 from tasks.datasets.svhn import svhn
-from tasks.model import load_split
 from tasks.registry import describe
 from tasks.types import DataError, DataRoot
 
@@ -40,7 +38,7 @@ def files(tmp_path, monkeypatch):
 
 def test_pixels_and_labels_are_those_of_the_file(tmp_path, files):
     for split, count in COUNT.items():
-        found = load_split(Component("dataset", "svhn", 1, {}), split, DataRoot(tmp_path))
+        found = svhn(split, DataRoot(tmp_path))
         stored = files[split]["X"]
         assert found.images.shape == (count, 3, 32, 32)
         assert np.array_equal(found.images.numpy(), stored.transpose(3, 2, 0, 1))

@@ -8,10 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tasks.config import Component
 from tasks.datasets import tiny_imagenet as module
 from tasks.datasets.tiny_imagenet import tiny_imagenet
-from tasks.model import load_split
 from tasks.registry import describe
 from tasks.types import DataError, DataRoot
 
@@ -85,7 +83,7 @@ def test_test_images_come_in_the_order_of_their_annotations(place):
 
 
 def test_mean_and_std_are_the_published_constants(place):
-    found = load_split(Component("dataset", "tiny_imagenet", 1, {}), "test", DataRoot(place.parent))
+    found = read(place, "test")
     assert found.mean == (0.4802, 0.4481, 0.3975)
     assert found.std == (0.2770, 0.2691, 0.2821)
 

@@ -96,7 +96,7 @@ def test_a_prepare_step_that_fails_is_said_of_every_case_that_waits_for_it(tmp_p
 
 
 def test_a_source_that_cannot_be_trained_leaves_only_its_own_cases_missing(tmp_path):
-    broken = {"architecture": "grid_components:cannot_be_built"}
+    broken = {"architecture": "grid_components:cannot_be_trained"}
     result = launch(spec(tmp_path, [{"fgsm": {"eps": 0.1, "source": broken}}, "deepfool"]), tmp_path / "store")
     assert result.exit_code == 3
     found = ask(tmp_path / "store", "select attack, samples_stored from coverage order by all")

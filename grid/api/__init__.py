@@ -17,19 +17,22 @@ from ._own import refuse_others
 
 if TYPE_CHECKING:
     from grid import __version__
-    from grid.errors import ClusterError, GridError, SpecError, StoreError, UsageError
+    from grid.errors import ClusterError, GridError, MissingError, SpecError, StoreError, UsageError
 
     from ._face import Outcome, Store, check, launch, open  # noqa: A004 - as one opens a file
 
 _WHERE = {
     **dict.fromkeys(("Outcome", "Store", "check", "launch", "open"), "._face"),
-    **dict.fromkeys(("ClusterError", "GridError", "SpecError", "StoreError", "UsageError"), "grid.errors"),
+    **dict.fromkeys(
+        ("ClusterError", "GridError", "MissingError", "SpecError", "StoreError", "UsageError"), "grid.errors"
+    ),
     "__version__": "grid",
 }
 
 __all__ = [
     "ClusterError",
     "GridError",
+    "MissingError",
     "Outcome",
     "SpecError",
     "Store",

@@ -1,6 +1,7 @@
 """What `import attackgrid` offers: specs that are checked and launched, stores that are asked."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ def launch(
     """Do what a store lacks of a spec, as `attackgrid launch` does; again to resume.
 
     `address`: "local" (a Ray of its own), "inline" (this process), "auto" or HOST:PORT. Raises SpecError, StoreError,
-    ClusterError; what fails in a task is in the outcome.
+    ClusterError, and MissingError where data or packages are missing; what fails in a task is in the outcome.
     """
     from grid.run.launch import launch as run_launch
     from grid.run.options import Execution, costs
@@ -141,10 +142,11 @@ def _load(spec: str | os.PathLike[str], profile: str | None, overrides: Sequence
     from grid.spec.read import load_spec
     from grid.spec.shipped import path_of
 
-    return load_spec(path_of(os.fspath(spec)), profile=profile, overrides=overrides)
+    loaded = load_spec(path_of(os.fspath(spec)), profile=profile, overrides=overrides)
+    for warning in loaded.warnings:
+        warnings.warn(f"{spec}: {warning}", stacklevel=3)
+    return loaded
 
 
 def _warn(path: str, reason: str) -> None:
-    import warnings
-
     warnings.warn(f"{path}: {reason}: passed over; launch again to redo its samples", stacklevel=4)

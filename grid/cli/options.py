@@ -41,6 +41,10 @@ def together(*options: Decorator) -> Decorator:
 
 spec_options = together(spec_argument, profile_option, set_option)
 printing_options = together(format_option, json_option, output_option)
+data_root_option = click.option(
+    "--data-root", type=click.Path(path_type=Path), envvar="ATTACKGRID_DATA", show_envvar=True,
+    help="Where datasets lie. Default: the user's cache.",
+)  # fmt: skip
 execution_options = together(
     click.option("--address", default="local", show_default=True, help="local, inline, auto or HOST:PORT."),
     click.option("--cpus", type=click.IntRange(1), help="CPU workers (inline: threads). Default: all."),
@@ -48,8 +52,7 @@ execution_options = together(
     click.option("--gpu-fraction", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
                  help="Share of a GPU per worker."),
     click.option("--pretend-gpus", is_flag=True, help="Let a local Ray believe in --gpus that are not there."),
-    click.option("--data-root", type=click.Path(path_type=Path), envvar="ATTACKGRID_DATA", show_envvar=True,
-                 help="Where datasets lie. Default: the user's cache."),
+    data_root_option,
     click.option("--download", is_flag=True, help="Download datasets that are missing."),
     shard_option,
     click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from grid.errors import GridError, SpecError, UsageError
+from grid.errors import GridError, Problem, SpecError, UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,8 +70,13 @@ def error_facts(error: GridError) -> dict[str, Any]:
         "error": type(error).__name__.removesuffix("Error"),
         "message": str(error),
         "exit_code": error.exit_code,
-        "problems": [{"line": p.line, "key": p.key, "message": p.message} for p in problems],
+        "problems": [problem_facts(problem) for problem in problems],
     }
+
+
+def problem_facts(problem: Problem) -> dict[str, Any]:
+    """What `--json` prints of one problem or warning of a spec."""
+    return {"line": problem.line, "key": problem.key, "message": problem.message}
 
 
 class Broken:

@@ -16,6 +16,7 @@ from grid.cli.options import (
     store_option,
 )
 from grid.cli.output import Output
+from grid.cli.spec_file import load
 
 if TYPE_CHECKING:
     from grid.plan.asked import GridSpec
@@ -30,11 +31,9 @@ if TYPE_CHECKING:
 @execution_options
 def launch(spec: str, store: str, profile: str | None, overrides: Sequence[str], as_json: bool, **how: Any) -> NoReturn:  # noqa: ANN401 - click passes them
     """Do what is missing of SPEC. The same command again resumes; an edited SPEC extends."""
-    from grid.spec.read import load_spec
-    from grid.spec.shipped import path_of
     from grid.store.store import Store
 
-    loaded = load_spec(path_of(spec), profile=profile, overrides=overrides)
+    loaded = load(spec, profile, overrides)
     code, facts = _launch(loaded, Store(store), how)
     if as_json:
         Output("json").write_object(facts)

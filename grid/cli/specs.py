@@ -3,10 +3,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from grid.cli.options import (
+    data_root_option,
     json_option,
     output_option,
     printing_options,
@@ -16,8 +18,12 @@ from grid.cli.options import (
     spec_options,
     store_option,
 )
-from grid.cli.output import Broken, Output
+from grid.cli.output import Broken, Output, problem_facts
+from grid.cli.spec_file import load
 from grid.errors import UsageError
+
+if TYPE_CHECKING:
+    from grid.plan.asked import GridSpec
 
 # ruff: noqa: PLC0415 - each command imports what it needs: --help must not wait for torch, Ray or DuckDB
 
@@ -42,17 +48,15 @@ def check(
     if spec is None:
         raise UsageError("check needs a SPEC, or --schema")
     from grid.plan.expand import expand
-    from grid.spec.read import load_spec
-    from grid.spec.shipped import path_of
 
     counts = {"cells": 0, "cases": 0, "samples": 0}
-    loaded = load_spec(path_of(spec), profile=profile, overrides=overrides)
+    loaded = load(spec, profile, overrides)
     for wanted in expand(loaded):
         counts["cells"] += 1
         counts["cases"] += len(wanted.asks)
         counts["samples"] += wanted.num_samples
     if as_json:
-        out.write_object({"ok": True, "name": loaded.name, **counts, "problems": []})
+        out.write_object({"ok": True, "name": loaded.name, **counts, "problems": [], **_warnings(loaded)})
     else:
         out.write(f"{spec}: ok: {counts['cells']} cells, {counts['cases']} cases, {counts['samples']} samples")
 
@@ -61,6 +65,7 @@ def check(
 @spec_options
 @store_option
 @shard_option
+@data_root_option
 @json_option
 @output_option
 def plan(
@@ -69,29 +74,35 @@ def plan(
     profile: str | None,
     overrides: Sequence[str],
     shard_size: int,
+    data_root: Path | None,
     as_json: bool,
     output: Path | None,
 ) -> None:
-    """Say what a launch of SPEC would do. Writes nothing."""
+    """Say what a launch of SPEC would do, and what data it would miss here. Writes nothing."""
     from grid.plan.expand import expand
     from grid.plan.plan import make_plan
     from grid.plan.stored import stored_in
     from grid.run.options import costs
+    from grid.run.options import data_root as place
     from grid.run.wording import plan_facts, plan_text
-    from grid.spec.read import load_spec
-    from grid.spec.shipped import path_of
     from grid.store.store import Store
+    from grid.work.requirements import missing_data, requirements, unknown_data
 
-    loaded = load_spec(path_of(spec), profile=profile, overrides=overrides)
+    loaded = load(spec, profile, overrides)
     opened = Store(store)
     broken = Broken(stays="a launch would set it aside and attack its samples again")
     made = make_plan(expand(loaded), stored_in(opened, broken), shard_size)
-    facts = plan_facts(loaded.name, made, costs(opened))
+    required = requirements(made, place(data_root), download=False)
+    facts = plan_facts(loaded.name, made, costs(opened), [*missing_data(required), *unknown_data(required)])
     out = Output.of(None, output, as_json=as_json)
     if as_json:
-        out.write_object(facts)
+        out.write_object({**facts, **_warnings(loaded)})
     else:
         out.write(plan_text(facts))
+
+
+def _warnings(loaded: "GridSpec") -> dict[str, Any]:
+    return {"warnings": [problem_facts(warning) for warning in loaded.warnings]}
 
 
 @click.command("list")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from grid.errors import Problem
 from tasks.cases import Attack, Probe
 from tasks.config import Component, Json
 
@@ -105,6 +106,7 @@ class GridSpec:
 
     `document` is all of it as one YAML text that needs no other file: extends, profile and overrides merged, files
     inlined, numbers spelt as their writer did. `selection`: what its rules come to, where that is known already.
+    `warnings`: what is allowed, but hardly meant.
     """
 
     name: str
@@ -115,3 +117,4 @@ class GridSpec:
     published: tuple[Published, ...]
     document: str = field(default="", compare=False, repr=False)
     selection: Selection | None = field(default=None, compare=False, repr=False)
+    warnings: tuple[Problem, ...] = field(default=(), compare=False, repr=False)

@@ -12,6 +12,13 @@ class WorkerLostError(Exception):
     """The worker died, or its node did, before it answered: nothing is known of the task. Trying again is right."""
 
 
+class UnfitWorkerError(Exception):
+    """The worker is up, but lacks what the tasks need, and would again if it were started again there.
+
+    The message has a line for each thing.
+    """
+
+
 class Executor(Protocol):
     """Something that runs functions somewhere. What the function raises, and WorkerLostError, are in the future."""
 

@@ -8,6 +8,7 @@ Knows no Ray: how a worker is started, called, pinged and killed is given to it.
 """
 
 import math
+import sys
 import threading
 import time
 from collections import deque
@@ -19,8 +20,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from grid.errors import ClusterError
-from grid.run.executor import WorkerLostError
+from grid.errors import ClusterError, MissingError
+from grid.run.executor import UnfitWorkerError, WorkerLostError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,7 +85,8 @@ class Pool:
     def __init__(self, starts: Iterable[Callable[[], Worker]], on_close: Callable[[], object]) -> None:
         """Start a worker per slot and wait until the first is there. Raises ClusterError if none comes.
 
-        `on_close` is called when the workers of a pool that is closed are gone.
+        Raises MissingError if those that come lack what the tasks need. `on_close` is called when the workers of a
+        pool that is closed are gone.
         """
         self._events: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._queue: deque[_Waiting] = deque()
@@ -92,6 +94,8 @@ class Pool:
         self._on_close = on_close
         self._task_seconds = math.inf
         self._trouble = ""
+        self._lacks: dict[str, bool] = {}
+        """What unfit workers lack, and whether that has been said."""
         self._closing = False
         self._last_up = time.monotonic()
         self._first = threading.Event()
@@ -102,6 +106,8 @@ class Pool:
         self._first.wait(START_SECONDS)
         if not self.slots:
             self._stop()
+            if self._lacks:
+                raise MissingError(list(self._lacks))
             raise ClusterError(f"no worker started: {self._trouble or f'none within {START_SECONDS:.0f} s'}")
 
     @property
@@ -207,20 +213,39 @@ class Pool:
         if error is None:
             seat.answered, seat.ready, seat.failed_starts = time.monotonic(), True, 0
             self._first.set()
+            self._tell_lacks()
         elif not seat.ready:
-            self._did_not_start(seat, str(error))
+            self._did_not_start(seat, error)
         elif not seat.tasks:
             self._fill(seat)
 
-    def _did_not_start(self, seat: _Seat, trouble: str) -> None:
-        """Try again a few times; when no seat can be filled, give up with the reason."""
+    def _did_not_start(self, seat: _Seat, error: BaseException) -> None:
+        """Try again a few times, unless the worker is unfit; when no seat can be filled, give up with the reason."""
         seat.failed_starts += 1
-        self._trouble = trouble
+        self._trouble = str(error)
+        if isinstance(error, UnfitWorkerError):
+            self._leave_empty(seat)
         if seat.failed_starts < MAX_FAILED_STARTS:
             self._fill(seat)
         elif all(s.failed_starts >= MAX_FAILED_STARTS for s in self._seats):
             self._first.set()
-            self._give_up(f"no worker starts any more: {trouble}")
+            self._give_up(f"no worker starts any more: {self._trouble}")
+
+    def _leave_empty(self, seat: _Seat) -> None:
+        """Have nobody in the seat of an unfit worker: another one would come to sit where it did."""
+        seat.failed_starts = MAX_FAILED_STARTS
+        if seat.worker:
+            seat.worker.kill()
+        seat.worker = None
+        for line in self._trouble.splitlines():
+            self._lacks.setdefault(line, False)
+        self._tell_lacks()
+
+    def _tell_lacks(self) -> None:
+        """Say once what some workers lack, as soon as there are others; if there are none, it is the error."""
+        for line in [line for line, is_said in self._lacks.items() if self.slots and not is_said]:
+            self._lacks[line] = True
+            sys.stderr.write(f"{line}; its workers are not used\n")
 
     def _give_up(self, reason: str) -> None:
         while waiting := self._next():

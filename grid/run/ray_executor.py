@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from grid.errors import ClusterError
-from grid.run.executor import WorkerLostError
+from grid.errors import ClusterError, MissingError
+from grid.run.executor import UnfitWorkerError, WorkerLostError
 from grid.run.pool import Pool
+from grid.work.requirements import Requirements, lacking
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -47,7 +48,7 @@ class Slot:
 class _Worker:
     """The actor: runs one function after the other, and answers pings meanwhile."""
 
-    def __init__(self, on_gpu: bool) -> None:
+    def __init__(self, on_gpu: bool, required: Requirements | None) -> None:
         if not on_gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray shows every GPU to a worker that asked for none
         from grid.work import worker  # noqa: PLC0415 - imports torch, which must not see those GPUs
@@ -56,10 +57,12 @@ class _Worker:
         gpus = context.get_accelerator_ids().get("GPU", [])
         name = f"{socket.gethostname()}:{context.get_node_id()[:8]}:{os.getpid()}"
         worker.settle(worker.Place(name, ",".join(gpus) or None, ray.__version__), None if on_gpu else 1)
+        self._lacks = [f"node {socket.gethostname()}: {line}" for line in lacking(required)] if required else []
 
     @ray.method(concurrency_group="health")
-    def ping(self) -> str:
-        return ray.get_runtime_context().get_node_id()
+    def ping(self) -> list[str]:
+        """What this worker lacks of what the tasks need, a line for each thing."""
+        return self._lacks
 
     def call(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
         return function(*args, **kwargs)
@@ -68,8 +71,8 @@ class _Worker:
 class _Actor:
     """An actor as the pool uses it."""
 
-    def __init__(self, slot: Slot) -> None:
-        self._handle = _Worker.options(**slot.options).remote(slot.gpu > 0)  # type: ignore[attr-defined] # made by ray.remote
+    def __init__(self, slot: Slot, required: Requirements | None) -> None:
+        self._handle = _Worker.options(**slot.options).remote(slot.gpu > 0, required)  # type: ignore[attr-defined] # made by ray.remote
 
     def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], /) -> Future[Any]:
         answer: Future[Any] = Future()
@@ -77,7 +80,8 @@ class _Actor:
         return answer
 
     def ping(self) -> Future[Any]:
-        pong: Future[Any] = self._handle.ping.remote().future()
+        pong: Future[Any] = Future()
+        self._handle.ping.remote().future().add_done_callback(partial(_judge, pong))
         return pong
 
     def kill(self) -> None:
@@ -95,6 +99,17 @@ def _hand_on(answer: Future[Any], done: Future[Any]) -> None:
         answer.set_exception(error)
 
 
+def _judge(pong: Future[Any], done: Future[Any]) -> None:
+    """What became of a ping: a worker that lacks something is not fit."""
+    error = done.exception()
+    if error is None and done.result():
+        error = UnfitWorkerError("\n".join(done.result()))
+    if error is None:
+        pong.set_result(None)
+    else:
+        pong.set_exception(error)
+
+
 def start_local(cpus: int | None, gpus: int | None, gpu_fraction: float, *, pretend: bool = False) -> Pool:
     """Start a Ray on this machine for this process only, with a worker per share of every GPU; without GPUs, per CPU.
 
@@ -107,21 +122,24 @@ def start_local(cpus: int | None, gpus: int | None, gpu_fraction: float, *, pret
         num_gpus=gpus if pretend else None,
         object_store_memory=100 * 1024**2,  # results never pass through it
     )
-    return _pool("this machine", cpus, gpus, gpu_fraction)
+    return _pool("this machine", cpus, gpus, gpu_fraction, None)
 
 
-def join(address: str, cpus: int | None, gpus: int | None, gpu_fraction: float) -> Pool:
+def join(
+    address: str, cpus: int | None, gpus: int | None, gpu_fraction: float, required: Requirements | None = None
+) -> Pool:
     """Join a running Ray ("auto", or HOST:PORT). By default a worker per share of every GPU; without GPUs, per CPU.
 
-    Raises ClusterError if it does not answer or has less than was asked for.
+    Each worker looks whether its node has what is `required`; those that do not are given no task, and it is said.
+    Raises ClusterError if it does not answer or has less than was asked for, MissingError if no worker is fit.
     """
     if address != "auto":
         _knock(address)
     _init(address=address)
-    return _pool(f"the Ray at {address}", cpus, gpus, gpu_fraction)
+    return _pool(f"the Ray at {address}", cpus, gpus, gpu_fraction, required)
 
 
-def _pool(where: str, cpus: int | None, gpus: int | None, gpu_fraction: float) -> Pool:
+def _pool(where: str, cpus: int | None, gpus: int | None, gpu_fraction: float, required: Requirements | None) -> Pool:
     """The executor for what was asked for, of what Ray has."""
     there = ray.cluster_resources()  # type: ignore[no-untyped-call] # Ray leaves it untyped
     have_cpus, have_gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
@@ -133,7 +151,10 @@ def _pool(where: str, cpus: int | None, gpus: int | None, gpu_fraction: float) -
     per_gpu = [Slot(gpu_fraction)] * int(use_gpus / gpu_fraction + 1e-9)
     slots = per_gpu or [Slot()] * (have_cpus if cpus is None else cpus)
     try:
-        return Pool([partial(_Actor, slot) for slot in slots], on_close=ray.shutdown)
+        return Pool([partial(_Actor, slot, required) for slot in slots], on_close=ray.shutdown)
+    except MissingError:
+        ray.shutdown()
+        raise
     except ClusterError as error:
         ray.shutdown()
         raise ClusterError(f"{where}: {error}. `ray status` says what is taken.") from error

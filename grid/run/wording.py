@@ -1,5 +1,6 @@
 """What plans, tasks and outcomes are called: as facts for programs, as text for people. Pure."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from grid.plan.costs import Costs, work_left
@@ -14,14 +15,18 @@ PLAN_COUNTS = (
 )
 
 
-def plan_facts(name: str, plan: Plan, costs: Costs) -> dict[str, Any]:
-    """What `plan --json` prints. The expected time is that of one worker, from the history of the same components."""
+def plan_facts(name: str, plan: Plan, costs: Costs, data: Sequence[str] = ()) -> dict[str, Any]:
+    """What `plan --json` prints. The expected time is that of one worker, from the history of the same components.
+
+    `data`: a line for each dataset that is missing where it is looked for, or not what it should be.
+    """
     seconds, all_known = costs.expect(work_left(plan))
     return {
         "name": name,
         **{count: getattr(plan, count) for count in PLAN_COUNTS},
         "expected_worker_seconds": round(seconds, 1) if seconds else None,
         "expectation_is_complete": all_known,
+        "data": list(data),
     }
 
 
@@ -36,6 +41,7 @@ def plan_text(facts: dict[str, Any]) -> str:
         least = "" if facts["expectation_is_complete"] else "at least "
         time = duration(facts["expected_worker_seconds"])
         lines.append(f"  expected time      {least}{time} on one worker, from this store's history")
+    lines += [f"  data: {line}" for line in facts["data"]]
     return "\n".join(lines)
 
 

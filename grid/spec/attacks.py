@@ -13,19 +13,27 @@ from typing import Any, Literal
 from grid.plan.asked import Asked
 from grid.plan.defaults import attack_defaults
 from grid.spec.components import Entry, alternatives, choices, entry_of, mapping, variants
+from grid.spec.doubts import doubt_budget
 from grid.spec.ensembles import ENSEMBLES
 from grid.spec.keys import BUDGET_KEYS, CASCADE_KEYS, HARNESS_KEYS, SOURCE
-from grid.spec.nodes import Node, Report, moved
+from grid.spec.nodes import Node, Report, moved, text_of
 from grid.spec.sources import sources_of, split_source
+from tasks import registry
+from tasks.attacks._peer_names import unknown_attack
 from tasks.cases import Attack, Budget
 from tasks.config import Component, Json
 from tasks.facts import AttackFacts
-from tasks.words import unknown
+from tasks.words import closest, unknown
 
 
 def attacks(node: Node, key: str, report: Report) -> tuple[Asked, ...]:
     """All variants of all attacks, with their budgets; those in error are reported and left out."""
-    return tuple(wanted for item, place in alternatives(node, key) for wanted in _entry(item, place, report))
+    found: list[Asked] = []
+    for item, place in alternatives(node, key):
+        for wanted in _entry(item, place, report):
+            report.stands(key, wanted.under.part_of_id, item, place)
+            found.append(wanted)
+    return tuple(found)
 
 
 def _entry(item: Node, key: str, report: Report) -> Iterator[Asked]:
@@ -37,15 +45,23 @@ def _entry(item: Node, key: str, report: Report) -> Iterator[Asked]:
         yield from _cascade(item, children, key, report)
     elif isinstance(name, str) and name in ENSEMBLES:
         yield from _ensemble(item, name, given, f"{key}.{name}", report)
+    elif isinstance(name, str) and _means_ensemble(name):
+        report.add(item, key, unknown("attack", name, [*registry.names("attack"), *ENSEMBLES]))
     else:
         entry = entry_of("attack", item, key, report)
         if entry and _is_usable(entry, report):
             yield from _wanted(entry, report)
 
 
+def _means_ensemble(name: str) -> bool:
+    """Whether a word that names no ready ensemble is nearer to one than to any attack."""
+    return closest(name, ENSEMBLES) is not None and closest(name, [*registry.names("attack"), *ENSEMBLES]) in ENSEMBLES
+
+
 def _wanted(entry: Entry, report: Report) -> Iterator[Asked]:
     own, sources = split_source(entry, report)
     for attack, samples in _variants(own, report):
+        doubt_budget(attack.budget, entry.written.get("eps", entry.node), entry.place("eps"), report)
         if not report.has_room(len(sources) - 1, entry.node, entry.key):
             return
         for source in sources:
@@ -58,6 +74,9 @@ def _variants(entry: Entry, report: Report) -> Iterator[tuple[Attack, int | None
     types = {**HARNESS_KEYS, "norm": Literal[facts.norms]}
     needed = ("eps",) if facts.budget == "eps" else ()
     for component, chosen in variants(entry, types, needed, report):
+        if problem := unknown_attack(component):
+            report.add(entry.written.get("attack", entry.node), entry.place("attack"), problem)
+            continue
         values = attack_defaults(facts) | {name: choice.value for name, choice in chosen.items()}
         targets = _targets(values["targets"])
         if problem := _wrong_aim(targets, facts):
@@ -132,7 +151,7 @@ def _cascade(item: Node, children: Mapping[str, Node], key: str, report: Report)
     if children["cascade"].value is not True or not isinstance(listed.value, list) or not listed.value:
         report.add(item, key, "must be {cascade: true, attacks: [...]}, with at least one attack")
         return
-    title = str(children.get("name", Node("")).value)
+    title = text_of(children.get("name"), f"{key}.name", report)
     sources = sources_of(children.get(SOURCE), f"{key}.{SOURCE}", report)
     for said in _shared(children, key, report):
         members = [_member(child, place, said, report) for child, place in alternatives(listed, f"{key}.attacks")]
@@ -144,6 +163,8 @@ def _cascade(item: Node, children: Mapping[str, Node], key: str, report: Report)
         if not report.has_room(len(sources) - 1, item, key):
             return
         attack = replace(first, then=tuple(other for other, _ in others), title=title, eps_label=label)
+        for each in (attack, *attack.then):
+            doubt_budget(each.budget, said.get("eps", item), f"{key}.eps", report)
         for source in sources:
             yield Asked(attack, samples, source)
 
@@ -173,9 +194,15 @@ def _member(item: Node, key: str, said: Mapping[str, Node], report: Report) -> t
         return None
     full = entry._replace(written={**said, **entry.written})
     found = list(_variants(full, report)) if _is_usable(full, report) else []
-    if len(found) > 1:
+    if len(found) > 1 or any(map(_is_varied, entry.written.values())):
         report.add(item, key, "a member of a cascade cannot vary: write `each` beside its `attacks`")
     return found[0] if found else None
+
+
+def _is_varied(node: Node) -> bool:
+    """Whether a value is an `each` of several, also where these are all the same."""
+    values = node.value["each"].value if isinstance(node.value, dict) and "each" in node.value else []
+    return isinstance(values, list) and len(values) > 1
 
 
 def _tree(value: Any) -> Node:  # noqa: ANN401 - any plain value

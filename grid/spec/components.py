@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from grid.plan.defaults import UNNAMED, USUAL, added, defaults
-from grid.spec.nodes import Node, Report, plain
-from grid.values import accept, fractions
-from tasks import registry
+from grid.spec.doubts import doubt_component
+from grid.spec.nodes import Node, Report, plain, spelling
+from grid.values import accept, fractions, is_accepted
+from tasks import packages, registry
 from tasks.config import Component, Value
 from tasks.parameters import Several, several
 from tasks.registry import REQUIRED, Description
@@ -51,10 +52,13 @@ class Choice(NamedTuple):
 def components(kind: str, node: Node, key: str, report: Report) -> tuple[Component, ...]:
     """All variants of all components on one axis, each once; those in error are reported and left out."""
     found: dict[str, Component] = {}
+    if node.value == []:
+        report.add(node, key, "is an empty list")
     for item, place in alternatives(node, key):
         entry = entry_of(kind, item, place, report)
         for component, _ in variants(entry, {}, (), report) if entry else ():
             found.setdefault(component.part_of_id, component)
+            report.stands(key, component.part_of_id, entry.node if entry else item, entry.key if entry else place)
     return tuple(found.values())
 
 
@@ -96,7 +100,8 @@ def entry_of(kind: str, item: Node, key: str, report: Report) -> Entry | None:
         case dict() as children if len(children) == 1:
             ((name, given),) = children.items()
             return _entry(kind, name, item, given, f"{key}.{name}", report)
-    report.add(item, key, f"must be the name of one {kind}, or {{name: {{parameters}}}}; several are a list")
+    usual = f". Without any, it is {USUAL[kind]}: write that" if item.value is None and kind in USUAL else ""
+    report.add(item, key, f"must be the name of one {kind}, or {{name: {{parameters}}}}; several are a list{usual}")
     return None
 
 
@@ -108,6 +113,8 @@ def _entry(kind: str, name: str, item: Node, given: Node, key: str, report: Repo
     except (registry.UnknownComponentError, registry.ComponentSourceError) as error:
         report.add(item, key.removesuffix(f".{name}"), str(error))
     else:
+        for line in packages.lacking(found):
+            report.warn(item, key, line)
         listed = listed_parameter(found)
         if listed and (_varies(given) or not isinstance(given.value, dict | None)):
             return Entry(found, item, key, {listed: given}, listed)
@@ -145,7 +152,9 @@ def variants(
     for values in itertools.product(*chosen.values()):
         one = dict(zip(chosen, values, strict=True))
         if all(name in one for name in required):
-            yield _component(found, one, also), {name: one[name] for name in also if name in one}
+            component = _component(found, one, also)
+            doubt_component(component, entry.written.get("eps", entry.node), entry.place("eps"), report)
+            yield component, {name: one[name] for name in also if name in one}
 
 
 def _component(found: Description[Any], chosen: Mapping[str, Choice], also: Mapping[str, Any]) -> Component:
@@ -194,7 +203,14 @@ def _values(kind: Any, node: Node, key: str, report: Report) -> Iterator[Value]:
     try:
         yield accept(kind, fractions(plain(node)) if kind is Open else plain(node))
     except ValueError as error:
-        report.add(node, key, str(error))
+        report.add(node, key, f"{error}{_varied(kind, node)}")
+
+
+def _varied(kind: Any, node: Node) -> str:  # noqa: ANN401 - as above
+    """What to write, where a list of acceptable values stands in place of one."""
+    if not isinstance(node.value, list) or not node.value or not all(is_accepted(kind, plain(n)) for n in node.value):
+        return ""
+    return f": to vary it write {{each: {spelling(node)}}}"
 
 
 def _combinations(listed: Several, node: Node, key: str, report: Report) -> Iterator[tuple[Component, ...]]:

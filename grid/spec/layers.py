@@ -40,6 +40,7 @@ def layered(path: Path, profile: str | None, overrides: Sequence[str], report: R
     children = dict(root.value)
     profiles = children.pop("profiles", Node({}))
     root = replace(root, value=children)
+    _check_profiles(profiles, report)
     if profile is not None:
         root = _apply_profile(root, profiles, profile, report)
     for override in overrides:
@@ -107,6 +108,16 @@ def _merge(under: Node, over: Node) -> Node:
     return replace(over, value={**under.value, **over.value, **merged})
 
 
+def _check_profiles(profiles: Node, report: Report) -> None:
+    """Each is a map of changes, whether it is taken or not."""
+    if not isinstance(profiles.value, dict | None):
+        report.add(profiles, "profiles", "must be a map of name: {path: value}")
+        return
+    for key, changes in profiles.items("profiles"):
+        if not isinstance(changes.value, dict):
+            report.add(changes, key, "must be a map of path: value")
+
+
 def _apply_profile(root: Node, profiles: Node, name: str, report: Report) -> Node:
     known = profiles.value if isinstance(profiles.value, dict) else {}
     if name not in known:
@@ -114,8 +125,7 @@ def _apply_profile(root: Node, profiles: Node, name: str, report: Report) -> Nod
         report.add(Node(None), "profiles", message)
         return root
     changes = known[name]
-    if not isinstance(changes.value, dict):
-        report.add(changes, f"profiles.{name}", "must be a map of path: value")
+    if not isinstance(changes.value, dict):  # reported already
         return root
     for path, value in changes.value.items():
         root = _apply(root, path, value, f"profiles.{name}.{path}", report)
@@ -126,12 +136,22 @@ def _apply_override(root: Node, override: str, report: Report) -> Node:
     origin = OVERRIDE + override
     path, equals, text = override.partition("=")
     own = Report(origin)
-    value = parse(text, origin, own) if text.strip() else Node(None)
+    value = _given(text.strip(), own)
     if not path or not equals or value is None or own.problems:
         why = own.problems[0].message if own.problems else "must be path=value"
         report.add(Node(None, 0, ""), origin, why)
         return root
     return _apply(root, path.strip(), moved(value, 0, origin), path.strip(), report)
+
+
+def _given(text: str, report: Report) -> Node | None:
+    """The YAML value after `=`. Without quotes, text with commas is a list: `seeds=0,1,2` is `seeds=[0, 1, 2]`."""
+    if not text:
+        return Node(None)
+    value = parse(text, report.origin, report)
+    if value and isinstance(value.value, str) and "," in text and text[0] not in "'\"!":
+        return parse(f"[{text}]", report.origin, Report(report.origin)) or value
+    return value
 
 
 def _apply(root: Node, path: str, value: Node, key: str, report: Report) -> Node:

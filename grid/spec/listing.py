@@ -123,7 +123,9 @@ def _spelt(parameters: Mapping[str, object]) -> str:
 
 
 def _words(fact: object) -> str:
-    return ", ".join(fact) if isinstance(fact, tuple) else str(fact)
+    if isinstance(fact, Mapping):
+        return "; ".join(f"{name}: {_words(value)}" for name, value in fact.items())
+    return ", ".join(map(str, fact)) if isinstance(fact, tuple) else str(fact)
 
 
 def _parameters(found: Description[Any]) -> str:

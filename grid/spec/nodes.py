@@ -42,24 +42,44 @@ class Node:
 class Report:
     """The problems found so far. Those of another file than `origin` say which file they are in.
 
+    `warnings` are what is no problem, but worth a look.
+
     `variants` counts what the spec's lists and `each` have made, so that all of them together stay within what can be
     checked. A spec that a store already has is not `limited`: what has been launched is read whatever its size.
     """
 
     origin: str
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     variants: int = 0
     limited: bool = True
-    _places: set[tuple[str, int, str]] = field(default_factory=set)
+    _places: set[tuple[bool, str, int, str]] = field(default_factory=set)
+    _stands: dict[tuple[str, str], tuple[Node, str]] = field(default_factory=dict)
 
     def add(self, node: Node, key: str, message: str) -> None:
         """Note a problem at a node's line. Only the first of a place counts: what follows from it is noise."""
-        place = (node.origin, node.line, key)
+        self._note(self.problems, node, key, message)
+
+    def warn(self, node: Node, key: str, message: str) -> None:
+        """Note at a node's line what is allowed, but hardly meant."""
+        self._note(self.warnings, node, key, message)
+
+    def _note(self, noted: list[Problem], node: Node, key: str, message: str) -> None:
+        place = (noted is self.problems, node.origin, node.line, key)
         if place in self._places:
             return
         self._places.add(place)
         where = f"in {node.origin}: " if node.origin not in {"", self.origin} else ""
-        self.problems.append(Problem(node.line, key, where + message))
+        noted.append(Problem(node.line, key, where + message))
+
+    def stands(self, where: str, part_of_id: str, node: Node, key: str) -> None:
+        """Note at which node something stands that is known by its part of an id; the first place counts."""
+        self._stands.setdefault((where, part_of_id), (node, key))
+
+    def place_of(self, where: str, part_of_id: str, otherwise: Node) -> tuple[Node, str]:
+        """Where that stands: in a list of a block (`cells.0.attacks`), or in what the spec says for all its blocks."""
+        shared = where.rpartition(".")[2]
+        return self._stands.get((where, part_of_id)) or self._stands.get((shared, part_of_id)) or (otherwise, where)
 
     def has_room(self, count: int, node: Node, key: str) -> bool:
         """Count so many variants more; reported, and not counted, where all together are more than MAX_VARIANTS."""
@@ -85,6 +105,26 @@ def plain(node: Node) -> Json:
             return {key: plain(child) for key, child in children.items()}
         case scalar:
             return scalar
+
+
+def text_of(node: Node | None, key: str, report: Report) -> str:
+    """A scalar as its writer spelt it, also a number; nothing at all is empty. Reported where it is no scalar."""
+    if node is None or node.value is None:
+        return ""
+    if isinstance(node.value, list | dict):
+        report.add(node, key, "must be text")
+        return ""
+    return node.text or str(node.value)
+
+
+def spelling(node: Node) -> str:
+    """The value as its writer spelt it, on one line: a list as [2/255, 4/255]."""
+    match node.value:
+        case list() as children:
+            return f"[{', '.join(map(spelling, children))}]"
+        case dict() as children:
+            return f"{{{', '.join(f'{key}: {spelling(child)}' for key, child in children.items())}}}"
+    return node.text or "null"
 
 
 def moved(node: Node, line: int, origin: str) -> Node:

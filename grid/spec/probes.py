@@ -21,7 +21,9 @@ def probes(node: Node, key: str, report: Report) -> tuple[Asked, ...]:
         if taken := sorted({*PROBE_KEYS, SOURCE} & entry.found.parameters.keys()):
             report.add(item, place, f"probe {entry.found.name!r} cannot be used: it declares parameters {taken}")
             continue
-        found += _wanted(entry, report)
+        for wanted in _wanted(entry, report):
+            report.stands(key, wanted.under.part_of_id, item, place)
+            found.append(wanted)
     return tuple(found)
 
 

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from grid.plan.asked import Asked, Block, GridSpec, Rule, Samples
+from grid.plan.contradictions import contradictions
 from grid.plan.defaults import USUAL
 from grid.plan.expand import split_size
 from grid.plan.selection import never, select
 from grid.questions import TABLES
 from grid.spec.attacks import attacks
 from grid.spec.components import alternatives, components, mapping
+from grid.spec.doubts import doubt_counts
 from grid.spec.keys import ASKED, BLOCK_KEYS, KEYS, SAMPLES_KEYS
 from grid.spec.layers import layered
 from grid.spec.nodes import Node, Report, plain
@@ -75,10 +77,13 @@ def _judge(root: Node | None, report: Report, *, drop_unused: bool) -> GridSpec:
     if report.limited and rules * len(spec.blocks) > MAX_RULES:
         said = f"{rules} rules and published values on {len(spec.blocks)} blocks"
         report.add(root, "published", f"{said} are {rules * len(spec.blocks)} to look up; at most {MAX_RULES} are")
-    if not report.problems:  # a rule may select nothing only because what it names is in error
+    may_exclude = not report.problems  # a rule may select nothing only because what it names is in error
+    if may_exclude:
         spec, root = _check_rules(spec, root, report, drop_unused=drop_unused)
+    if report.limited and (may_exclude or not spec.exclude):
+        _report_contradictions(spec, root, report)
     report.finish()
-    return replace(spec, document=dump(root))
+    return replace(spec, document=dump(root), warnings=tuple(sorted(report.warnings)))
 
 
 def _read(root: Node, report: Report) -> GridSpec:
@@ -146,13 +151,10 @@ def _block(
 def _axis(kind: str, block: Node, children: dict[str, Node], key: str, report: Report) -> tuple[Component, ...]:
     place = f"{key}.{kind}"
     node = children.get(kind, Node(USUAL.get(kind), block.line, block.origin))
-    if node.value == []:
-        report.add(node, place, "is an empty list")
-    elif kind not in children and kind not in USUAL:
+    if kind not in children and kind not in USUAL:
         report.add(node, place, f"a block needs its {kind}")
-    else:
-        return components(kind, node, place, report)
-    return ()
+        return ()
+    return components(kind, node, place, report)
 
 
 def _tables(items: list[tuple[Node, str]], report: Report) -> tuple[str, ...]:
@@ -168,6 +170,7 @@ def _check_sizes(spec: GridSpec, root: Node, report: Report) -> None:
         if asks_all and split_size(dataset) is None:
             message = f"dataset {dataset.name!r} does not declare how many samples it has: give a count"
             report.add(root, "samples.count", message)
+    doubt_counts(spec, root, report)
 
 
 def _check_rules(spec: GridSpec, root: Node, report: Report, *, drop_unused: bool) -> tuple[GridSpec, Node]:
@@ -187,6 +190,20 @@ def _check_rules(spec: GridSpec, root: Node, report: Report, *, drop_unused: boo
     if selection.is_empty:
         report.add(root, "exclude", "the grid is empty: every case is excluded")
     return spec, root
+
+
+def _report_contradictions(spec: GridSpec, root: Node, report: Report) -> None:
+    """Report what cannot go together where that stands which says so; all that is said of one place in one problem."""
+    found: dict[tuple[int, str, str], list[str]] = {}
+    for block, about, reason in contradictions(spec):
+        key = about.kind if isinstance(about, Component) else f"{about.kind}s"
+        found.setdefault((block, key, about.part_of_id), []).append(reason)
+    places: dict[str, tuple[Node, list[str]]] = {}
+    for (block, key, part_of_id), reasons in found.items():
+        node, place = report.place_of(f"cells.{block}.{key}", part_of_id, root)
+        places.setdefault(place, (node, []))[1].extend(reasons)
+    for place, (node, reasons) in places.items():
+        report.add(node, place, "; ".join(dict.fromkeys(reasons)))
 
 
 def _why(spec: GridSpec, rule: Rule) -> str:
@@ -220,7 +237,8 @@ def _check_keys(children: dict[str, Node], prefix: str, known: Sequence[str], re
 
 def _listed(node: Node, key: str, report: Report) -> list[tuple[Node, str]]:
     if not isinstance(node.value, list) or not node.value:
-        report.add(node, key, "must be a list with at least one entry")
+        written = "" if isinstance(node.value, dict | list | None) else f": write [{node.text}]"
+        report.add(node, key, f"must be a list with at least one entry{written}")
         return []
     return alternatives(node, key)
 

@@ -14,7 +14,7 @@ from grid.plan.rule_index import AXES, PARAMETER_KINDS, SOURCE_AXES
 from grid.questions import METRICS, is_rate
 from grid.spec.components import mapping
 from grid.spec.layers import OVERRIDE, read_text
-from grid.spec.nodes import Node, Report, moved, plain
+from grid.spec.nodes import Node, Report, moved, plain, text_of
 from grid.spec.strict_yaml import parse, read_scalar
 from grid.values import accept, fractions
 from tasks.config import Json
@@ -62,7 +62,7 @@ def read_published(node: Node, key: str, report: Report) -> Published:
     rule = _rule({k: v for k, v in children.items() if k not in PUBLISHED_KEYS}, key, report)
     metric = _metric(node, children, key, report)
     value = _value(node, children, metric, key, report)
-    source, note = (_text(children.get(name), f"{key}.{name}", report) for name in ("source", "note"))
+    source, note = (text_of(children.get(name), f"{key}.{name}", report) for name in ("source", "note"))
     if not source:
         report.add(children.get("source", node), f"{key}.source", "must say where the value stands")
     return Published(rule, metric, value, source, note)
@@ -97,9 +97,16 @@ def _allowed(axis: str, node: Node, key: str, report: Report) -> tuple[Json, ...
         return _axis_values(axis, node, key, report)
     if axis in SOURCE_AXES or (axis.partition(".")[0] in PARAMETER_KINDS and "." in axis):
         value = fractions(plain(node))
+        if _has_map(value):
+            report.add(node, key, "must be a value or a list of values, not a map")
+            return None
         return (*value, value) if isinstance(value, list) else (value,)
     report.add(node, key, unknown("axis", axis, [*AXES, *SOURCE_AXES, *(f"{k}.…" for k in PARAMETER_KINDS)]))
     return None
+
+
+def _has_map(value: Json) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(map(_has_map, value)))
 
 
 def _split(text: str) -> list[str]:
@@ -145,15 +152,6 @@ def _value(node: Node, children: dict[str, Node], metric: str, key: str, report:
     elif value < 0:
         report.add(child or node, f"{key}.value", f"a mean of {metric} is never negative, as {value:g} is")
     return value
-
-
-def _text(node: Node | None, key: str, report: Report) -> str:
-    if node is None or node.value is None:
-        return ""
-    if isinstance(node.value, list | dict):
-        report.add(node, key, "must be text")
-        return ""
-    return node.text or str(node.value)
 
 
 def _csv_rows(text: str, origin: str, report: Report) -> Iterator[Node]:

@@ -43,6 +43,8 @@ def sources_of(node: Node | None, key: str, report: Report) -> list[Source]:
 
 def _seeds(node: Node, key: str, report: Report) -> tuple[int, ...]:
     found: list[int] = []
+    if node.value == []:
+        report.add(node, key, "is an empty list")
     for item, place in alternatives(node, key):
         try:
             seed = accept(CountOrZero, plain(item))

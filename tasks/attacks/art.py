@@ -18,11 +18,10 @@ from tasks.attacks._peer import (
 from tasks.cases import Budget
 from tasks.config import Json
 from tasks.counted import CountedModel
+from tasks.packages import install
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, Steps
-
-_INSTALL = "pip install 'attackgrid[peers]'"
 
 
 @component(
@@ -33,6 +32,7 @@ _INSTALL = "pip install 'attackgrid[peers]'"
     budget="either",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    requires=("art",),
 )
 def art(
     model: CountedModel,
@@ -53,9 +53,9 @@ def art(
     ART computes in float32, draws from global generators and attacks a batch as one, so that a sample's result
     depends on the batch that it is in. Its version is in no id.
     """
-    attacks = library("art.attacks.evasion", _INSTALL)
-    kind = attack_class(attacks, attack, library("art.attacks.attack", _INSTALL).EvasionAttack)
-    wrapper = library("art.estimators.classification", _INSTALL).PyTorchClassifier
+    attacks = library("art.attacks.evasion", install("art"))
+    kind = attack_class(attacks, attack, library("art.attacks.attack", install("art")).EvasionAttack)
+    wrapper = library("art.estimators.classification", install("art")).PyTorchClassifier
     eps = pixel_eps(model, budget, images.shape[1])
     refuse_eps(kind, eps)
     if model.targets is not None and "targeted" not in accepted(kind):

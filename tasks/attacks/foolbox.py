@@ -4,6 +4,7 @@ from tasks.attacks._peer import P, PixelModel, attack_class, called, library, ma
 from tasks.cases import Budget
 from tasks.config import Json
 from tasks.counted import CountedModel
+from tasks.packages import install
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, Steps
@@ -17,6 +18,7 @@ from tasks.types import AttackError, Images, Labels, Steps
     budget="either",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    requires=("foolbox",),
 )
 def foolbox(
     model: CountedModel,
@@ -37,8 +39,8 @@ def foolbox(
     Foolbox draws from global generators and attacks a batch as one, so that a sample's result depends on the
     batch that it is in. Where it fails it may return a black image. Its version is in no id.
     """
-    attacks = library("foolbox.attacks", "pip install 'attackgrid[peers]'")
-    box = library("foolbox", "pip install 'attackgrid[peers]'")
+    attacks = library("foolbox.attacks", install("foolbox"))
+    box = library("foolbox", install("foolbox"))
     kind = attack_class(attacks, attack, attacks.base.AttackWithDistance)
     norm = box.distances.LpDistance(P[budget.norm])
     made = make(kind, (), parameters, {"distance": norm})

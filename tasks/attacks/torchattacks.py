@@ -4,6 +4,7 @@ from tasks.attacks._peer import PixelModel, attack_class, called, classes, libra
 from tasks.cases import Budget
 from tasks.config import Json
 from tasks.counted import CountedModel
+from tasks.packages import install
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Steps
@@ -19,6 +20,7 @@ _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0"}
     budget="either",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    requires=("torchattacks",),
 )
 def torchattacks(
     model: CountedModel,
@@ -38,8 +40,7 @@ def torchattacks(
     torchattacks draws from global generators and attacks a batch as one, so that a sample's result depends on the
     batch that it is in. Where it fails it returns its last point. Its version is in no id.
     """
-    # torchattacks asks for requests 2.25, which is years behind, although no attack uses it.
-    package = library("torchattacks", "pip install 'attackgrid[peers]' && pip install --no-deps torchattacks")
+    package = library("torchattacks", install("torchattacks"))
     kind = attack_class(package, attack, package.attack.Attack)
     eps = pixel_eps(model, budget, images.shape[1])
     refuse_eps(kind, eps)

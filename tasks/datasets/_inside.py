@@ -1,7 +1,8 @@
 """Folders and files that a spec names: always inside the data root."""
 
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
+from tasks.data import stays_inside
 from tasks.types import DataError
 
 
@@ -10,7 +11,6 @@ def inside(root: Path, folder: str) -> Path:
 
     Raises DataError where the name leads out of the root.
     """
-    named = PureWindowsPath(folder)  # knows both kinds of slashes
-    if named.anchor or ".." in named.parts or "\0" in folder:
+    if not stays_inside(folder):
         raise DataError(f"{folder!r} is not inside the data root: give a relative path without '..'")
     return root / folder

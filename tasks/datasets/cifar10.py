@@ -25,7 +25,35 @@ _MEAN = (0.4914, 0.4822, 0.4465)
 _STD = (0.2023, 0.1994, 0.2010)
 
 
-@component("dataset", version=1, paper="https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf", samples=10_000)
+@component(
+    "dataset",
+    version=1,
+    paper="https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
+    samples=10_000,
+    shape=(3, 32, 32),
+    classes=10,
+    files={
+        "train": {
+            "jpeg": {
+                False: (
+                    "cifar-10-batches-bin/data_batch_1.bin",
+                    "cifar-10-batches-bin/data_batch_2.bin",
+                    "cifar-10-batches-bin/data_batch_3.bin",
+                    "cifar-10-batches-bin/data_batch_4.bin",
+                    "cifar-10-batches-bin/data_batch_5.bin",
+                ),
+                True: ("cifar10-jpeg/train*.parquet",),
+            }
+        },
+        "test": {
+            "jpeg": {
+                False: ("cifar-10-batches-bin/test_batch.bin",),
+                True: ("cifar10-jpeg/train*.parquet", "cifar10-jpeg/test*.parquet"),
+            }
+        },
+    },
+    fetched={"jpeg": {False: True, True: False}},
+)
 def cifar10(split: str, root: DataRoot, *, jpeg: bool = False) -> Split:
     """CIFAR-10: 50,000 training and 10,000 test images of ten classes, from the files of its binary version.
 

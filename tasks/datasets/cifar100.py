@@ -54,7 +54,16 @@ _MEAN = (0.5071, 0.4865, 0.4409)
 _STD = (0.2673, 0.2564, 0.2762)
 
 
-@component("dataset", version=1, paper="https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf", samples=10_000)
+@component(
+    "dataset",
+    version=1,
+    paper="https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
+    samples=10_000,
+    shape=(3, 32, 32),
+    classes={"labels": {"fine": 100, "coarse": 20}},
+    files={"train": ("cifar-100-binary/train.bin",), "test": ("cifar-100-binary/test.bin",)},
+    fetched=True,
+)
 def cifar100(split: str, root: DataRoot, *, labels: Literal["fine", "coarse"] = "fine") -> Split:
     """CIFAR-100: 50,000 training and 10,000 test images of 100 classes, from the files of its binary version.
 

@@ -8,7 +8,14 @@ from tasks.types import DataRoot, Split
 _TRAIN = 1_200
 
 
-@component("dataset", version=1, paper="https://doi.org/10.24432/C50P49", samples=597)
+@component(
+    "dataset",
+    version=1,
+    paper="https://doi.org/10.24432/C50P49",
+    samples=597,
+    shape=(1, 8, 8),
+    classes=10,
+)
 def digits(split: str, root: DataRoot) -> Split:
     """scikit-learn's digits: the first 1,200 images to train on, the last 597 to test on, in the package's order.
 

@@ -15,7 +15,25 @@ _LAYOUT = Layout(
 )
 
 
-@component("dataset", version=1, paper="https://arxiv.org/abs/1702.05373", samples=116_323)
+@component(
+    "dataset",
+    version=1,
+    paper="https://arxiv.org/abs/1702.05373",
+    samples=116_323,
+    shape=(1, 28, 28),
+    classes=62,
+    files={
+        "train": (
+            "EMNIST/raw/emnist-byclass-train-images-idx3-ubyte",
+            "EMNIST/raw/emnist-byclass-train-labels-idx1-ubyte",
+        ),
+        "test": (
+            "EMNIST/raw/emnist-byclass-test-images-idx3-ubyte",
+            "EMNIST/raw/emnist-byclass-test-labels-idx1-ubyte",
+        ),
+    },
+    fetched=True,
+)
 def emnist(split: str, root: DataRoot) -> Split:
     """EMNIST ByClass: 697,932 training and 116,323 test images of 62 digits and letters; mean 0.1736, std 0.3317.
 

@@ -16,7 +16,10 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @component(
-    "dataset", version=1, paper="https://pytorch.org/vision/stable/generated/torchvision.datasets.ImageFolder.html"
+    "dataset",
+    version=1,
+    paper="https://pytorch.org/vision/stable/generated/torchvision.datasets.ImageFolder.html",
+    files={"train": ("{folder}/{train_folder}/",), "test": ("{folder}/{train_folder}/", "{folder}/{test_folder}/")},
 )
 def imagefolder(
     split: str,

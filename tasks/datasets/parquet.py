@@ -15,7 +15,12 @@ from tasks.types import DataError, DataRoot, Labels, Split
 _MODES = {None: None, "rgb": "RGB", "grey": "L"}
 
 
-@component("dataset", version=1, paper="https://huggingface.co/docs/datasets/about_dataset_features")
+@component(
+    "dataset",
+    version=1,
+    paper="https://huggingface.co/docs/datasets/about_dataset_features",
+    files={"train": ("{folder}/train*.parquet",), "test": ("{folder}/train*.parquet", "{folder}/test*.parquet")},
+)
 def parquet(
     split: str,
     root: DataRoot,

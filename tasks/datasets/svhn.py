@@ -17,7 +17,14 @@ _STD = (0.1980, 0.2010, 0.1970)
 
 
 @component(
-    "dataset", version=1, paper="http://ufldl.stanford.edu/housenumbers/nips2011_housenumbers.pdf", samples=26_032
+    "dataset",
+    version=1,
+    paper="http://ufldl.stanford.edu/housenumbers/nips2011_housenumbers.pdf",
+    samples=26_032,
+    shape=(3, 32, 32),
+    classes=10,
+    files={"train": ("train_32x32.mat",), "test": ("test_32x32.mat",)},
+    fetched=True,
 )
 def svhn(split: str, root: DataRoot) -> Split:
     """SVHN, cropped digits: 73,257 training and 26,032 test images of the digits 0 to 9.

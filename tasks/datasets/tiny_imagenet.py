@@ -24,6 +24,17 @@ _STD = (0.2770, 0.2691, 0.2821)
     version=1,
     paper="http://vision.stanford.edu/teaching/cs231n/reports/2015/pdfs/yle_project.pdf",
     samples=10_000,
+    shape=(3, 64, 64),
+    classes=200,
+    files={
+        "train": ("tiny-imagenet-200/wnids.txt", "tiny-imagenet-200/words.txt", "tiny-imagenet-200/train/"),
+        "test": (
+            "tiny-imagenet-200/wnids.txt",
+            "tiny-imagenet-200/words.txt",
+            "tiny-imagenet-200/val/images/",
+            "tiny-imagenet-200/val/val_annotations.txt",
+        ),
+    },
 )
 def tiny_imagenet(split: str, root: DataRoot) -> Split:
     """Tiny ImageNet: 100,000 training and 10,000 test images of 200 classes, 64x64.

@@ -56,7 +56,7 @@ def timed_grid(folder, seconds, shards, shard_size, slots):
     begun = time.perf_counter()
     marks = {}
 
-    def open_executor():
+    def open_executor(_required):
         executor = ray_executor.start_local(slots, None, 1.0)
         while executor.slots < slots:
             time.sleep(0.01)

@@ -1,0 +1,69 @@
+"""What components declare, compared with what they do: a declaration that does not hold is an error, not a number.
+
+Knows nothing of files, shards or rows of results.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from tasks import registry
+from tasks.cases import Attack
+from tasks.config import CELL_PARTS, Cell
+from tasks.counted import CountedModel, scores_of
+from tasks.needs import draws
+from tasks.noise import Noise, is_stochastic
+from tasks.streams import Streams
+from tasks.types import AttackError, Images, ModelError
+
+_WAVER = 1e-3
+"""By how much of its scores' sizes a model may differ from itself: kernels of a GPU may add in another order."""
+
+
+def compare_draws(cell: Cell, model: nn.Module) -> None:
+    """Raise ModelError if a model draws numbers when it evaluates, and no part of its cell declares that.
+
+    Attacks would take one look where they have to average several, and the judge one vote.
+    """
+    if not is_stochastic(model) or draws(cell):
+        return
+    drawing = sorted({type(module).__name__ for module in model.modules() if getattr(module, "stochastic", False)})
+    parts = ", ".join(f"{kind} {getattr(cell, kind).name}" for kind in CELL_PARTS[1:-1])
+    raise ModelError(
+        f"the model draws numbers when it evaluates ({', '.join(drawing)}), and none of its parts declares it: "
+        f"one of {parts} needs stochastic=True in its @component"
+    )
+
+
+def compare_attack(attack: Attack, model: CountedModel) -> None:
+    """Raise AttackError if an attack has not looked at its targets, or has seen more than it declares to."""
+    name, facts = attack.component.name, registry.describe("attack", attack.component.name).facts
+    knowledge = facts.knowledge
+    if "targeted" in facts.targeting and model.is_targeted and not model.has_shown_targets:
+        raise AttackError(f"{name} declares to aim at targets, and never looked at those it was given")
+    if knowledge != "white-box" and bool(model.backwards.any()):
+        raise AttackError(f"{name} declares the knowledge {knowledge!r}, and took gradients of the model")
+    if knowledge == "none" and bool(model.forwards.any()):
+        raise AttackError(f"{name} declares the knowledge 'none', and asked the model")
+
+
+def compare_passes(model: nn.Module, images: Images, samples: Tensor) -> None:
+    """Raise ModelError if a model gives the same images other scores when asked again, or moves torch's generator.
+
+    A layer that draws says `stochastic = True` and draws from `tasks.noise`, so that a sample's draws are its own.
+    """
+    generator = torch.random.get_rng_state()
+    first, second = (_scores(model, images, samples) for _ in range(2))
+    if not torch.equal(torch.random.get_rng_state(), generator):
+        raise ModelError(
+            "the model draws from torch's own generator when it evaluates: a layer that draws says stochastic = True, "
+            "and takes its numbers from tasks.noise"
+        )
+    apart = (first - second).abs()
+    if bool((apart > _WAVER * first.abs().sum()).any()):
+        raise ModelError(f"asked again, the model's scores of the same image differ by {float(apart.max()):.3g}")
+
+
+def _scores(model: nn.Module, images: Images, samples: Tensor) -> Tensor:
+    noise = Noise(Streams("compared", samples), torch.zeros_like(samples)) if is_stochastic(model) else None
+    with torch.no_grad():
+        return scores_of(model, images, None, noise)

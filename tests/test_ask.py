@@ -1,0 +1,127 @@
+"""Foreign components are asked once by a worker before any task: whether they can be had, and what they refuse."""
+
+import json
+import pickle
+
+import pytest
+from grids import call, launch, write_spec
+
+from grid.spec.read import load_spec
+from grid.work.ask import foreign_part
+
+PARTS = '''
+from collections.abc import Iterator
+from torch import nn
+import torch
+from tasks.registry import component
+
+@component("architecture", version=1)
+def picky(shape, activation, *, side: int = 8) -> nn.Module:
+    """Takes images of one side."""
+    if shape[1] != side:
+        raise ValueError(f"sides of {side}, not {shape[1]}")
+    body = nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], 4), activation())
+    body.width = 4
+    return body
+
+@component("architecture", version=1)
+def drawing(shape, activation) -> nn.Module:
+    """Draws from torch's own generator when it evaluates."""
+    class Body(nn.Module):
+        width = 3
+        def forward(self, images):
+            return torch.rand(len(images), 3)
+    return Body()
+
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="none")
+def still(model, images, labels, budget, streams, *, tries: int = 3):
+    """Gives back what it is given."""
+    return images, torch.zeros_like(labels)
+
+def refuses(*, tries: int, eps: float | None) -> Iterator[str]:
+    if eps == 0.5:
+        yield "eps must not be 0.5"
+'''
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of somebody's own; importing it leaves a file."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(name, source=PARTS):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(
+            f"from pathlib import Path\nPath({str(tmp_path / 'imported')!r}).touch()\n"
+        )
+        (tmp_path / name / "parts.py").write_text(source)
+        return f"{name}.parts"
+
+    return write
+
+
+def spec_of(tmp_path, attack="fgsm", cells=None, **block):
+    usual = {"dataset": "digits", "architecture": {"mlp": {"hidden": [8]}}, "training": {"epochs": 1}}
+    return write_spec(tmp_path, cells=[{**usual, **block}], attacks=[{attack: {"eps": 0.1}}], samples={"count": 5})
+
+
+def test_check_imports_nothing_and_launch_asks_before_any_task(tmp_path, package):
+    module = package("asked_first")
+    architecture = [{f"{module}:picky": {"side": {"each": [8, 9]}}}, f"{module}:drawing"]
+    spec = spec_of(tmp_path, f"{module}:still", architecture=architecture)
+    assert call("check", spec).exit_code == 0
+    assert not (tmp_path / "imported").exists()
+    refused = launch(spec, tmp_path / "store")
+    assert refused.exit_code == 2
+    assert "toy: 2 problems" in refused.stderr
+    assert (
+        f"digits/{module}:picky/relu/softmax/natural cannot be built: ValueError: sides of 9, not 8" in refused.stderr
+    )
+    assert (
+        "drawing/relu/softmax/natural cannot be built: ModelError: the model draws from torch's own" in refused.stderr
+    )
+    assert not list(tmp_path.glob("store/*/*"))
+
+
+def test_what_a_foreign_component_refuses_is_said_once_however_many_cases_it_is_about(tmp_path, package):
+    module = package("refuses_it")
+    spec = spec_of(tmp_path, f"{module}:still", head=["softmax", "softrmax"])
+    path = spec.read_text().replace("eps: 0.1", "eps: 0.5")
+    spec.write_text(path)
+    refused = launch(spec, tmp_path / "store", "--json")
+    assert refused.exit_code == 2
+    assert json.loads(refused.stdout)["message"].splitlines() == [
+        "toy: 1 problem",
+        f"  attack {module}:still: eps must not be 0.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (PARTS.replace("import torch\n", "import torch, no_such_package\n"), "No module named 'no_such_package'"),
+        (PARTS + "\n1 / 0\n", "ZeroDivisionError: division by zero"),
+        (PARTS.replace("budget=", "stocastic=True, budget="), ""),
+    ],
+)
+def test_a_component_that_cannot_be_imported_is_no_failure_of_tasks(tmp_path, package, source, says):
+    module = package(f"broken_{abs(hash(says))}", source)
+    refused = launch(spec_of(tmp_path, f"{module}:still"), tmp_path / "store")
+    assert refused.exit_code == 2
+    assert says in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not list(tmp_path.glob("store/*/*"))
+
+
+def test_a_grid_of_foreign_components_that_can_be_runs(tmp_path, package):
+    module = package("good_one")
+    spec = spec_of(tmp_path, f"{module}:still", architecture=f"{module}:picky")
+    assert launch(spec, tmp_path / "store").exit_code == 0
+
+
+def test_only_blocks_with_foreign_components_are_asked_about_and_travel(tmp_path, package):
+    assert foreign_part(load_spec(spec_of(tmp_path))) is None
+    module = package("travels")
+    spec = load_spec(spec_of(tmp_path, f"{module}:still"))
+    assert foreign_part(spec).blocks == spec.blocks
+    assert len(pickle.dumps(foreign_part(spec))) < 10_000
