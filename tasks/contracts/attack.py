@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from tasks.contracts.attacking import (
-    FITTED,
     Call,
     Row,
     budget_of,
@@ -140,10 +139,9 @@ def sees_what_it_declares(subject: Subject) -> None:
     knowledge, images = subject.facts.knowledge, pixels(6)
     if knowledge == "white-box":
         raise UnaskedError("it may see everything")
-    model = Watched()
-    state = state_of(subject, model, budget_of(subject), images)
+    model, state = Watched(), state_of(subject, conv_net(), budget_of(subject), images)
     call = called(subject, images, model, state=state)
-    own = model.rows - len(images) - (0 if state is None else FITTED)
+    own = model.rows - len(images)
     require(knowledge != "none" or not own, "it declares to know nothing of the model, but asks it")
     require(not model.differentiated, f"it declares to see {knowledge}, but takes a gradient")
     if knowledge == "decision":

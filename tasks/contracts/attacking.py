@@ -30,8 +30,6 @@ State = Mapping[str, Tensor] | None
 
 EPS: Mapping[Norm, float] = {"linf": 0.05, "l2": 0.2, "l1": 1.0, "l0": 3.0}
 """A small budget in each norm, for images of 36 pixels."""
-FITTED = 12
-"""How many images a prepare step is given."""
 
 
 def budget_of(subject: Subject, norm: Norm | None = None, *, times: float = 1, **how: Any) -> Budget:  # noqa: ANN401 - the budget's own fields
@@ -95,12 +93,12 @@ def rows_of(
 
 
 def state_of(subject: Subject, model: nn.Module, budget: Budget, like: Images) -> State:
-    """What its prepare step, if it has one, makes of FITTED images of that shape, after one look at the labels."""
+    """What its prepare step, if it has one, makes of twelve images of that shape, after one look at the labels."""
     if not subject.facts.prepared:
         return None
-    fit = pixels(FITTED, shape=tuple(like.shape[1:]), seed=77, dtype=like.dtype)
+    fit = pixels(12, shape=tuple(like.shape[1:]), seed=77, dtype=like.dtype)
     scores = scores_of(model, fit)
-    case, samples = case_of(subject, budget), torch.arange(FITTED)
+    case, samples = case_of(subject, budget), torch.arange(12)
     return prepare_attack(model, case, fit, scores.argmax(1), samples, num_classes=scores.shape[1]).state
 
 

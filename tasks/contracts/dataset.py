@@ -13,6 +13,7 @@ import torch
 from tasks.contracts.declared import read_as_declared, says_what_it_is
 from tasks.contracts.intact import left_generator
 from tasks.contracts.subject import Subject, UnaskedError, require
+from tasks.facts import chosen
 from tasks.model import load_split
 from tasks.types import DataError, DataRoot, Split
 
@@ -44,13 +45,14 @@ def is_two_splits_of_one_kind(subject: Subject) -> None:
 def is_what_it_declares(subject: Subject) -> None:
     """It has as many test images, of the shape and of as many classes, as it declares."""
     facts = subject.facts
-    if facts.samples is facts.shape is facts.classes is None:
+    classes = chosen(facts.classes, subject.parameters)
+    if facts.samples is facts.shape is classes is None:
         raise UnaskedError("it declares none of these")
     split = _split(subject, "test")
     for what, declared, found in (
         ("samples", facts.samples, len(split.labels)),
         ("shape", facts.shape, split.shape),
-        ("classes", facts.classes, split.num_classes),
+        ("classes", classes, split.num_classes),
     ):
         require(declared in {None, found}, f"it declares {what} = {declared}, but the test split has {found}")
 
@@ -104,11 +106,11 @@ def _same(one: Split, other: Split) -> bool:
 PROMISES: tuple[Callable[[Subject], None], ...] = (
     read_as_declared,
     says_what_it_is,
+    is_what_it_declares,
     is_images_with_labels,
     leaves_torchs_generator,
     has_one_order,
     is_two_splits_of_one_kind,
-    is_what_it_declares,
     says_what_is_missing,
 )
 """In the order in which they are asked: what needs little comes first."""
