@@ -1,10 +1,9 @@
 """Every promise can be broken: a toy breaks it, and no promise that is asked before it, and is found out."""
 
-import importlib
 from pathlib import Path
 
 import pytest
-from broken.mark import TOYS
+from broken.toys import toys
 
 from tasks import registry
 from tasks.contracts.subject import Subject
@@ -12,13 +11,12 @@ from tasks.contracts.suite import asked, examine, promises, words
 from tasks.types import DataRoot
 
 ROOT = Path(__file__).parent.parent
-for path in (Path(__file__).parent / "broken").glob("*.py"):
-    importlib.import_module(f"broken.{path.stem}")
+TOYS = toys()
 BROKEN = [
     pytest.param(kind, toy, promise, id=f"{kind} {promise} {toy.partition(':')[2]}")
-    for (kind, promise), toys in TOYS.items()
+    for (kind, promise), names in TOYS.items()
     if promise
-    for toy in toys
+    for toy in names
 ]
 
 

@@ -18,6 +18,7 @@ from tasks.model import make
 from tasks.parameters import several
 from tasks.registry import REQUIRED, Description
 from tasks.types import DataRoot
+from tasks.words import unknown
 
 _VALUES: tuple[Any, ...] = (0.1, 2, 1, 0, True, False, [1], [0.1], None)
 """What a parameter is tried with: the first of these that its type allows."""
@@ -130,7 +131,8 @@ def kinds_of(name: str) -> list[str]:
         raise telling[0]
     if errors:
         raise registry.ComponentSourceError(f"{name} is not declared with @component")
-    raise registry.UnknownComponentError(f"no component is called {name!r}, and no module has it: package.module:name")
+    known = sorted({each for kind in registry.FOLDERS for each in registry.names(kind)})
+    raise registry.UnknownComponentError(unknown("component", name, known))
 
 
 def _value(name: str, parameter: registry.Parameter) -> Value:
