@@ -5,7 +5,7 @@
     │   └── SpecError          2  a spec has problems: all of them, each with file, line and key
     ├── MissingError           2  data or packages that a grid needs are not where it would run
     ├── StoreError             4  the store cannot be read or written as it must
-    │   ├── StoreVersionError  4  it was written by a newer attackgrid
+    │   ├── StoreVersionError  4  it is in a format of another attackgrid
     │   └── ForeignFileError   4  a file in it is torn, or is not what its name says
     └── ClusterError           2  Ray cannot be reached, or does not have what was asked for
 
@@ -67,7 +67,7 @@ class StoreError(GridError):
 
 
 class StoreVersionError(StoreError):
-    """The store was written by a newer attackgrid."""
+    """The store is in a format that another version of attackgrid reads."""
 
 
 class ForeignFileError(StoreError):

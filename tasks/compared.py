@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from tasks import registry
 from tasks.cases import Attack
-from tasks.config import CELL_PARTS, Cell
+from tasks.config import Cell
 from tasks.counted import CountedModel, scores_of
-from tasks.needs import draws
+from tasks.needs import MODEL_PARTS, draws
 from tasks.noise import Noise, is_stochastic
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, ModelError
@@ -27,7 +27,7 @@ def compare_draws(cell: Cell, model: nn.Module) -> None:
     if not is_stochastic(model) or draws(cell):
         return
     drawing = sorted({type(module).__name__ for module in model.modules() if getattr(module, "stochastic", False)})
-    parts = ", ".join(f"{kind} {getattr(cell, kind).name}" for kind in CELL_PARTS[1:-1])
+    parts = ", ".join(f"{kind} {getattr(cell, kind).name}" for kind in MODEL_PARTS)
     raise ModelError(
         f"the model draws numbers when it evaluates ({', '.join(drawing)}), and none of its parts declares it: "
         f"one of {parts} needs stochastic=True in its @component"

@@ -20,6 +20,13 @@ _LARGEST = 2**20
 """Bytes of a file that is looked into. Files of labels are smaller, and labels tell data sets apart."""
 
 
+def outside(*names: str | None) -> Iterator[str]:
+    """Why folders and files that a spec names cannot be read: those that lead out of the data root."""
+    for name in names:
+        if name is not None and not stays_inside(name):
+            yield f"{name!r} is not inside the data root: give a relative path without '..'"
+
+
 def stays_inside(name: str) -> bool:
     """Whether a folder or file that a spec names cannot lead out of the data root, by its name alone."""
     named = PureWindowsPath(name)  # knows both kinds of slashes

@@ -29,16 +29,17 @@ class Facts:
 class DatasetFacts(Facts):
     """Of a dataset: what it holds, and the files that it is read from.
 
-    `samples`: how many images the test split has; `shape`: (channels, height, width) of each; `classes`: how many
-    there are. None is what only the files tell. `files`: of each split, the paths below the data root without which
-    it cannot be read, with `{parameter}` for the value of a parameter and `*` as in a shell; a folder ends in "/".
-    `fetched`: whether `--download` fetches them. `digests`: the SHA-256 of some of them, small ones, by which data
-    sets whose files are named alike and of one size are told apart.
+    `samples`: how many images the test split has, `train_samples`: the training split; `shape`: (channels, height,
+    width) of each; `classes`: how many there are. None is what only the files tell. `files`: of each split, the paths
+    below the data root without which it cannot be read, with `{parameter}` for the value of a parameter and `*` as in a
+    shell; a folder ends in "/". `fetched`: whether `--download` fetches them. `digests`: the SHA-256 of some of them,
+    small ones, by which data sets whose files are named alike and of one size are told apart.
 
     What depends on a parameter is {parameter: {a value of it: what it is then}}.
     """
 
     samples: int | None = None
+    train_samples: int | Mapping[str, Mapping[str | bool, int]] | None = None
     shape: tuple[int, int, int] | None = None
     classes: int | Mapping[str, Mapping[str | bool, int]] | None = None
     files: Mapping[Literal["train", "test"], Paths | Mapping[str, Mapping[str | bool, Paths]]] = field(
@@ -82,11 +83,21 @@ class DefenseFacts(ModelFacts):
     """Of a defense.
 
     `base`: {parameter: value} of the cell that is trained before, whose model this one learns from. `loss`: whether it
-    has a loss of its own, in place of the head's.
+    has a loss of its own, in place of the head's, or {parameter: values} under which it has none.
     """
 
     base: Mapping[str, Any] = field(default_factory=dict)
-    loss: bool = False
+    loss: bool | Mapping[str, tuple[Any, ...]] = False
+
+    def has_loss(self, parameters: Mapping[str, object]) -> bool:
+        """Whether it has a loss of its own with some parameters."""
+        if isinstance(self.loss, Mapping):
+            return not any(parameters.get(name) in values for name, values in self.loss.items())
+        return self.loss
+
+    def has_base(self, parameters: Mapping[str, object]) -> bool:
+        """Whether another cell is trained before it with some parameters."""
+        return any(parameters.get(name) != value for name, value in self.base.items())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -187,6 +187,10 @@ def _undeclared(dataset: Component, split: str, loaded: Split) -> str:
     facts = registry.describe("dataset", dataset.name).facts
     pairs = {
         "samples": (facts.samples if split == "test" else None, len(loaded.labels)),
+        "train_samples": (
+            chosen(facts.train_samples, dataset.parameters) if split == "train" else None,
+            len(loaded.labels),
+        ),
         "shape": (facts.shape, loaded.shape),
         "classes": (chosen(facts.classes, dataset.parameters), loaded.num_classes),
     }

@@ -11,7 +11,10 @@ from typing import Any, Literal, NamedTuple
 from tasks import registry
 from tasks.cases import Attack, Case
 from tasks.config import CELL_PARTS, Cell, Component
-from tasks.facts import DefenseFacts, ModelFacts
+from tasks.facts import FACTS, DefenseFacts, ModelFacts
+
+MODEL_PARTS = tuple(kind for kind in CELL_PARTS if issubclass(FACTS[kind], ModelFacts))
+"""The parts of a cell that its model is made of."""
 
 
 class Base(NamedTuple):
@@ -56,7 +59,7 @@ def is_prepared(case: Case) -> bool:
 
 def draws(cell: Cell) -> bool:
     """Whether a part of the cell says that its model draws numbers when it evaluates."""
-    return any(_draws(getattr(cell, kind)) for kind in CELL_PARTS)
+    return any(_draws(getattr(cell, kind)) for kind in MODEL_PARTS)
 
 
 @functools.lru_cache(maxsize=100_000)

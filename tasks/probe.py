@@ -20,11 +20,11 @@ from tasks.given import Given, in_batches
 from tasks.intact import intact
 from tasks.metrics import frozen
 from tasks.model import Classifier
-from tasks.schema import MEASURES
+from tasks.schema import MEASURES, without_provenance
 from tasks.streams import Streams
 from tasks.types import Columns, Images, Labels, Measure, ModelError
 
-MEASURED = pa.schema([MEASURES.field(index) for index in range(MEASURES.get_field_index("seconds") + 1)])
+MEASURED = without_provenance(MEASURES)
 """The columns that are filled here; the others say where it ran."""
 
 Named: TypeAlias = tuple[str | None, str, int | None]

@@ -1,4 +1,4 @@
-"""What cannot go together, as the components themselves say it: asked before anything runs.
+"""What cannot go together, as the components themselves say it: asked before anything runs, and again by what runs.
 
 A component's file may have a function `refuses(*, ...)` beside it, which gives a reason for each thing that cannot be.
 It takes, by name, what it wants to know: the component's own parameters; of an attack its budget (`norm`, `eps`,
@@ -13,7 +13,7 @@ Knows nothing of specs or models. Foreign code is run only where `foreign` says 
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from tasks import registry
@@ -22,24 +22,36 @@ from tasks.config import CELL_PARTS, Component
 from tasks.facts import chosen
 from tasks.slices import function_from
 
+_OF_DATASET = ("shape", "classes", "samples", "train_samples")
 PART_OF: Mapping[str, tuple[str, ...]] = {
     **{kind: (kind,) for kind in CELL_PARTS},
-    **dict.fromkeys(("shape", "classes", "samples"), ("dataset",)),
+    **dict.fromkeys(_OF_DATASET, ("dataset",)),
     "widths": ("dataset", "architecture"),
 }
 """What may be known of a cell, and the parts that it depends on.
 
-By the name of its kind, a part of the cell, as `Part`; `shape` (channels, height, width), `classes` and `samples` (of
-the test split) as the dataset declares them; the `widths` of the architecture.
+By the name of its kind, a part of the cell, as `Part`; as the dataset declares them `shape`, which is (channels,
+height, width), `classes`, `samples` (of the test split) and `train_samples`; the `widths` of the architecture.
 """
+OF_ATTACK = ("norm", "eps", "space", "box", "targets")
+"""What may be known of an attack: its budget, and what it aims at."""
 
 
 class Part(NamedTuple):
-    """A component as another one sees it; `facts` are those of its kind, of `tasks.facts`."""
+    """A component as another one sees it; `facts` are those of its kind, of `tasks.facts`.
+
+    `parts` are the components among its parameters, such as those that a combination is made of.
+    """
 
     name: str
     parameters: Mapping[str, Any]
     facts: Any
+    parts: tuple["Part", ...] = ()
+
+    @property
+    def all(self) -> tuple["Part", ...]:
+        """Itself and its parts."""
+        return (self, *self.parts)
 
 
 class Refuser(NamedTuple):
@@ -55,18 +67,25 @@ class Refuser(NamedTuple):
         return [str(reason) for reason in self.function(**{name: known[name] for name in self.takes if name in known})]
 
 
+def refuse(error: type[Exception], found: Iterable[str]) -> None:
+    """Raise the error with all reasons, if there are any: how a component runs into what it refuses."""
+    if said := list(found):
+        raise error("; ".join(said))
+
+
 @functools.lru_cache(maxsize=100_000)
 def depends_on(component: Component, *, foreign: bool = False) -> tuple[str, ...] | None:
     """The kinds of the parts of a cell that the answer of a component depends on, itself not among them.
 
     None where it has nothing to say.
     """
-    if not any(_refusers(each.kind, each.name, foreign=foreign) for each in (component, *component.parts)):
+    asked = [(each, _refusers(each.kind, each.name, foreign=foreign)) for each in (component, *component.parts)]
+    if not any(refusers for _, refusers in asked):
         return None
     named = {
         part
-        for each in (component, *component.parts)
-        for refuser in _refusers(each.kind, each.name, foreign=foreign)
+        for each, refusers in asked
+        for refuser in refusers
         for name in refuser.takes.keys() - each.parameters.keys()
         for part in PART_OF.get(name, ())
     }
@@ -83,18 +102,17 @@ def reasons(
     found: dict[str, None] = {}
     beside = {**cell, component.kind: component} if component.kind in CELL_PARTS else cell
     for each in (component, *component.parts):
-        refusers = _refusers(each.kind, each.name, foreign=foreign)
-        known = _known(each, beside, under) if refusers else {}
-        for refuser in refusers:
-            found |= dict.fromkeys(refuser.reasons(known))
+        for refuser in _refusers(each.kind, each.name, foreign=foreign):
+            found |= dict.fromkeys(refuser.reasons(_known(refuser.takes, each, beside, under, foreign=foreign)))
     return list(found)
 
 
-def widths(architecture: Component, shape: Sequence[int] | None) -> Sequence[int] | None:
+@functools.lru_cache(maxsize=100_000)
+def widths(
+    architecture: Component, shape: tuple[int, int, int] | None, *, foreign: bool = False
+) -> Sequence[int] | None:
     """The units or channels at each activation of an architecture for images of a shape; None if it does not say."""
-    if not registry.is_built_in("architecture", architecture.name):
-        return None
-    own = function_from(registry.origin("architecture", architecture.name)[0], "widths")
+    own = _own("architecture", architecture.name, "widths", foreign=foreign)
     extended = function_from("tasks.architectures._every", "widths")
     if own is None or extended is None or shape is None:
         return None
@@ -111,37 +129,60 @@ def widths(architecture: Component, shape: Sequence[int] | None) -> Sequence[int
 
 def beyond_classes(attack: Attack, classes: int) -> str:
     """What is wrong with an attack that aims at a class that there is not; empty if it does not."""
+    if attack.targets == "all" and classes < 2:
+        return f"{attack.name} aims at all classes but the label's, but there are no others"
     beyond = [target for target in attack.targets if target >= classes] if isinstance(attack.targets, tuple) else []
     return f"{attack.name} aims at class {beyond[0]}, but there are {classes} classes" if beyond else ""
 
 
 def num_classes(dataset: Component) -> int | None:
     """How many classes a dataset declares, with its parameters; None if only its files tell."""
-    classes: int | None = chosen(registry.describe("dataset", dataset.name).facts.classes, dataset.parameters)
-    return classes
+    return cast("int | None", _declared(dataset, "classes"))
 
 
-def _known(component: Component, cell: Mapping[str, Component], under: Attack | Probe | None) -> dict[str, object]:
-    """All that the functions of a component may take, as far as it is known."""
-    known: dict[str, object] = {kind: _part(part) for kind, part in cell.items()}
-    if "dataset" in cell:
-        facts = registry.describe("dataset", cell["dataset"].name).facts
-        known |= {"shape": facts.shape, "samples": facts.samples, "classes": num_classes(cell["dataset"])}
-        if "architecture" in cell:
-            known["widths"] = widths(cell["architecture"], facts.shape)
-        if component.kind == "architecture" and facts.shape and component.parameters.get("extra_conv"):
-            known["shape"] = (component.parameters["extra_conv"], *facts.shape[1:])  # what its body is given
-    known = {name: value for name, value in known.items() if value is not None}
-    if isinstance(under, Attack):
-        budget = under.budget
-        known |= {"norm": budget.norm, "eps": budget.eps, "space": budget.space, "box": budget.box}
-        known["targets"] = under.targets
-    own = {name: _value(value) for name, value in component.parameters.items()}
-    return known | own
+def _declared(dataset: Component, name: str) -> object:
+    return chosen(getattr(registry.describe("dataset", dataset.name).facts, name), dataset.parameters)
+
+
+def _known(
+    names: Iterable[str],
+    component: Component,
+    cell: Mapping[str, Component],
+    under: Attack | Probe | None,
+    *,
+    foreign: bool,
+) -> dict[str, object]:
+    """Of what the functions of a component may take, what is asked for and known."""
+    known: dict[str, object] = {}
+    for name in names:
+        if name in component.parameters:
+            known[name] = _value(component.parameters[name])
+        elif isinstance(under, Attack) and name in OF_ATTACK:
+            known[name] = under.targets if name == "targets" else getattr(under.budget, name)
+        elif name in PART_OF and cell.keys() >= set(PART_OF[name]):
+            value = _of_cell(name, component, cell, foreign=foreign)
+            known |= {} if value is None else {name: value}
+    return known
+
+
+def _of_cell(name: str, component: Component, cell: Mapping[str, Component], *, foreign: bool) -> object:
+    if name in CELL_PARTS:
+        return _part(cell[name])
+    if name == "widths":
+        architecture, dataset = cell["architecture"], cell["dataset"]
+        shape = registry.describe("dataset", dataset.name).facts.shape
+        is_refused = reasons(architecture, {"dataset": dataset}, foreign=foreign)
+        return None if is_refused else widths(architecture, shape, foreign=foreign)
+    value = _declared(cell["dataset"], name)
+    if name == "shape" and isinstance(value, tuple) and component.kind == "architecture":
+        # What its body is given.
+        return (component.parameters.get("extra_conv") or value[0], *value[1:])
+    return value
 
 
 def _part(component: Component) -> Part:
-    return Part(component.name, component.parameters, registry.describe(component.kind, component.name).facts)
+    facts = registry.describe(component.kind, component.name).facts
+    return Part(component.name, component.parameters, facts, tuple(map(_part, component.parts)))
 
 
 def _value(value: object) -> object:
@@ -159,15 +200,18 @@ def _takes(function: Callable[..., Any]) -> Mapping[str, bool]:
 
 
 def _functions(kind: str, name: str, *, foreign: bool) -> Iterator[Callable[..., Any]]:
-    module, _ = registry.origin(kind, name)
-    own = None
-    if registry.is_built_in(kind, name):
-        own = function_from(module, "refuses")
-    elif foreign:
-        own = getattr(importlib.import_module(module), "refuses", None)
+    own = _own(kind, name, "refuses", foreign=foreign)
     if own is not None:
         yield own
     if registry.shared(kind).function:
         common = function_from(f"tasks.{registry.FOLDERS[kind]}._every", "refuses")
         if common is not None:
             yield common
+
+
+def _own(kind: str, name: str, function: str, *, foreign: bool) -> Callable[..., Any] | None:
+    """A function that stands beside a component; None if there is none, or it is foreign and may not be run."""
+    module, _ = registry.origin(kind, name)
+    if registry.is_built_in(kind, name):
+        return function_from(module, function)
+    return getattr(importlib.import_module(module), function, None) if foreign else None

@@ -9,11 +9,28 @@ import pyarrow as pa
 from tasks.config import CELL_AXES, LABELLED_AXES
 
 FORMAT = 1
-"""The version of the store's layout and schemas. A store with a higher one was written by a newer attackgrid."""
+"""The version of the store's layout and schemas: a store of any other is refused.
+
+A column that is added does not change it: files from before are read with null there. What would be misread does.
+"""
+
+_ADDED = b"added"
 
 
-def _field(name: str, kind: pa.DataType, meaning: str, *, null: bool = False) -> pa.Field:
-    return pa.field(name, kind, nullable=null, metadata={"meaning": meaning})
+def _field(name: str, kind: pa.DataType, meaning: str, *, null: bool = False, added: str = "") -> pa.Field:
+    """A column. `added` is the version that added it, if it was not there from the first: older rows have null."""
+    return pa.field(name, kind, nullable=null or bool(added), metadata={"meaning": meaning, _ADDED: added})
+
+
+def is_added_later(field: pa.Field) -> bool:
+    """Whether there are files of attackgrid's that lack the column."""
+    return bool((field.metadata or {}).get(_ADDED))
+
+
+def without_provenance(schema: pa.Schema) -> pa.Schema:
+    """The columns of SAMPLES or MEASURES that the harness fills; the others say where it ran."""
+    made_where = {field.name for field in _PROVENANCE}
+    return pa.schema([field for field in schema if field.name not in made_where])
 
 
 _TEXT = pa.string()

@@ -67,6 +67,14 @@ def _used(name: str, bound: dict[str, ast.stmt]) -> set[str]:
 
 
 def _names(node: ast.AST) -> Iterator[str]:
+    """The names that a statement reads; those of a function's own parameters and variables are none of the module's."""
+    if isinstance(node, ast.FunctionDef):
+        yield from {*_read(node)} - _own(node)
+    else:
+        yield from _read(node)
+
+
+def _read(node: ast.AST) -> Iterator[str]:
     for field, value in ast.iter_fields(node):
         if field in {"annotation", "returns"}:
             continue
@@ -74,4 +82,10 @@ def _names(node: ast.AST) -> Iterator[str]:
             if isinstance(child, ast.Name):
                 yield child.id
             if isinstance(child, ast.AST):
-                yield from _names(child)
+                yield from _read(child)
+
+
+def _own(function: ast.FunctionDef) -> set[str]:
+    arguments = {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)}
+    within = (node for statement in function.body for node in ast.walk(statement) if isinstance(node, ast.Name))
+    return arguments | {node.id for node in within if isinstance(node.ctx, ast.Store)}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from pinned import Case, Found
-from pinned_choices import choices, fact
+from pinned_choices import choices
 from pinned_model import CLASSES, classifier, pixels, summed
 from torch import Tensor
 
@@ -31,14 +31,14 @@ def attack_cases(description: Description) -> Iterator[Case]:
     And once in standardised units, once averaging the draws of a model that draws, and in every norm on a model whose
     gradient vanishes.
     """
-    norms, targeting = fact(description, "norms"), fact(description, "targeting", ("untargeted",))
+    norms, targeting = description.facts.norms, description.facts.targeting
     first, *others = choices(description)
     plain = _under(description, norms[0], targeting[0])
     for norm in norms:
         for aim in targeting:
             yield Case(_under(description, norm, aim), first)
     yield Case({**plain, "space": "standardised"}, first)
-    if fact(description, "knowledge") == "white-box":
+    if description.facts.knowledge == "white-box":
         yield Case({**plain, "model": "drawing", "eot": 2}, first)
         yield from (Case({**_under(description, norm, targeting[0]), "model": "capped"}, first) for norm in norms)
     for norm in norms:
@@ -46,7 +46,7 @@ def attack_cases(description: Description) -> Iterator[Case]:
 
 
 def _under(description: Description, norm: str, aim: str) -> dict[str, Json]:
-    eps = None if fact(description, "budget") == "minimal" else EPS[norm]
+    eps = None if description.facts.budget == "minimal" else EPS[norm]
     model = "capped" if description.name in _OF_VANISHING_GRADIENTS else "plain"
     return {"norm": norm, "eps": eps, "space": "pixel", "aim": aim, "model": model, "eot": 1}
 
@@ -84,7 +84,7 @@ def attacked(name: str, under: Mapping[str, Json], parameters: Mapping[str, Json
 
 def _prepared(name: str, model, budget: Budget, eot: int, parameters: Mapping[str, Json]) -> list[Mapping[str, Tensor]]:
     """The state of an attack that makes one from other images; of any other nothing."""
-    if not fact(registry.describe("attack", name), "prepared", False):
+    if not registry.describe("attack", name).facts.prepared:
         return []
     samples = torch.arange(_FITTED)
     images, labels = (part[samples] for part in pixels("train"))
@@ -125,7 +125,7 @@ def probed(name: str, under: Mapping[str, Json], parameters: Mapping[str, Json])
     streams = Streams("pinned", samples)
     with frozen(model):
         counted = CountedModel(model, samples, Budget("l2", None), num_classes=CLASSES, noise=streams)
-        sourced = [counted] if fact(registry.describe("probe", name), "sourced", False) else []
+        sourced = [counted] if registry.describe("probe", name).facts.sourced else []
         measures = registry.load("probe", name)(
             counted, images.clone(), labels.clone(), streams, *sourced, **parameters
         )

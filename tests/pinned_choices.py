@@ -63,6 +63,7 @@ BESIDE: Mapping[tuple[str, str, str], Parameters] = {
 }
 """What makes a choice possible, or visible. A choice that a component refuses as it stands is left out."""
 INSTEAD: Mapping[tuple[str, str, str], list[Json]] = {
+    ("activation", "drelu", "cap"): [1.0],
     ("activation", "lwta", "units"): [3],
     ("architecture", "inception_v3", "dropout"): [],
     ("architecture", "mobilenet_v2", "dropout"): [],
@@ -72,7 +73,7 @@ INSTEAD: Mapping[tuple[str, str, str], list[Json]] = {
     ("dataset", "imagefolder", "side"): [3],
     ("dataset", "parquet", "size"): [3],
     ("dataset", "parquet", "crop"): [3],
-    ("training", "standard", "early_stopping"): [1],
+    ("training", "standard", "early_stopping"): [2],
     ("training", "standard", "samples"): [20],
     ("probe", "activation_regimes", "layers"): [None, [1]],
     ("probe", "perturbation_growth", "layers"): [[-1]],
@@ -83,18 +84,13 @@ SHARED_ARE_PINNED_WITH = {"architecture": ("mlp", "cnn_small"), "activation": ("
 SHARED: Mapping[str, list[Json]] = {"extra_dense": [5], "extra_conv": [2], "layers": [[-1], [1]]}
 
 
-def fact(description: Description, name: str, otherwise: Any = None) -> Any:
-    """What a component declares beside its parameters."""
-    return description.facts.get(name, otherwise)
-
-
 def choices(description: Description) -> Iterator[Parameters]:
     """The parameters of each case, complete; those of the defaults first."""
     key = description.kind, description.name
     own = {
         name: parameter
         for name, parameter in description.parameters.items()
-        if name not in registry.shared(description.kind)
+        if name not in registry.shared(description.kind).parameters
     }
     first = {name: _first(parameter) for name, parameter in own.items()} | FIRST.get(key, {})
     yield first
@@ -103,7 +99,7 @@ def choices(description: Description) -> Iterator[Parameters]:
             beside = {**BESIDE.get((*key, name), {}), **BESIDE.get((*key, f"{name}={value}"), {})}
             yield {**first, **beside, name: value}
     if description.name in SHARED_ARE_PINNED_WITH.get(description.kind, ()):
-        for name in registry.shared(description.kind):
+        for name in registry.shared(description.kind).parameters:
             yield from ({**first, name: value} for value in SHARED[name])
 
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from documents import DOCUMENTS, ROOT
 from grids import call, launch, write_spec
+from torch import nn
 
 from grid.cli import main
 from grid.plan.rule_index import AXES
@@ -19,6 +20,9 @@ from grid.spec.keys import BLOCK_KEYS, HARNESS_KEYS, KEYS, PROBE_KEYS, SOURCE
 from grid.spec.listing import rows as components
 from grid.store.store import Store
 from tasks import registry
+from tasks.config import Component
+from tasks.refusals import OF_ATTACK, PART_OF, reasons, widths
+from tasks.types import TaskError
 
 MOST_WORDS = 1_500
 BASE = {"name": "example", "cells": [{"dataset": "digits", "architecture": "mlp"}]}
@@ -221,6 +225,26 @@ def test_the_components_that_are_shown_work_together_as_printed(tmp_path, monkey
         [ahead] = run_sql(connection, "select count(value) as n from measures where measure = 'lead'").to_pylist()
     assert clean["share"] > 0.9
     assert ahead["n"] == 20
+
+
+def test_the_architecture_that_is_shown_refuses_what_it_says_and_knows_its_widths(tmp_path, monkeypatch):
+    [text] = [text for _, _, text in blocks("python", [ROOT / "tasks/README.md"]) if "def widths" in text]
+    _, name = declared(text)
+    (tmp_path / f"{name}_shown.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    beside = {"dataset": Component("dataset", "digits", 1)}
+    narrow, wide = (Component("architecture", f"{name}_shown:{name}", 1, {"times": times}) for times in (2, 2_000))
+    assert reasons(narrow, beside, foreign=True) == []
+    [reason] = reasons(wide, beside, foreign=True)
+    assert "are 128000 units" in reason
+    assert widths(narrow, (1, 8, 8), foreign=True) == [128]
+    with pytest.raises(TaskError, match=re.escape(reason)):
+        registry.load("architecture", wide.name)((1, 8, 8), nn.ReLU, times=2_000)
+
+
+def test_every_name_that_a_refusal_may_take_is_documented():
+    text = prose(ROOT / "tasks/README.md")
+    assert all(f"`{name}`" in text for name in (*PART_OF, *OF_ATTACK))
 
 
 @pytest.mark.parametrize(("path", "text"), examples("python"))

@@ -3,8 +3,9 @@
 Knows nothing of YAML, of validity, or of what is stored.
 """
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -49,6 +50,14 @@ class Block:
     def axes(self) -> tuple[tuple[Component | int, ...], ...]:
         """The lists whose product are the block's cells, the slowest first."""
         return (*self.parts.values(), self.seeds)
+
+    def components(self) -> Iterator[Component]:
+        """Every component that it names, those among the parameters of others too."""
+        named = [*itertools.chain(*self.parts.values())]
+        for asked in self.asked:
+            named += [*asked.under.components, *(other for _, other in asked.source if isinstance(other, Component))]
+        for component in named:
+            yield from (component, *component.parts)
 
     @property
     def num_cells(self) -> int:

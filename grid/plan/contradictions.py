@@ -8,13 +8,18 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from grid.plan.asked import Block, GridSpec
+from grid.plan.asked import Asked, Block, GridSpec
 from grid.plan.rule_index import CELL_LISTS, BlockIndex, Box
 from tasks.cases import Attack, Probe
 from tasks.config import CELL_PARTS, Component
 from tasks.refusals import beyond_classes, depends_on, num_classes, reasons
 
 Parts = Mapping[str, Sequence[Component]]
+Places = Mapping[str, int]
+"""Of each kind that is concerned, the position of the component."""
+
+_SHOWN = 5
+"""How many choices of parts a reason names."""
 
 
 class Contradiction(NamedTuple):
@@ -30,7 +35,7 @@ def contradictions(spec: GridSpec, *, foreign: bool = False) -> Iterator[Contrad
     for number, block in enumerate(spec.blocks):
         excluded = spec.selection.blocks[number].excluded if spec.selection else None
         look = BlockLook(block, excluded, foreign=foreign)
-        for component, reason in look.of_parts(block.parts, None):
+        for component, reason in look.of_parts():
             yield Contradiction(number, component, reason)
         for position, asked in enumerate(block.asked):
             for reason in look.of_asked(position):
@@ -46,32 +51,24 @@ class BlockLook:
         self._excluded = excluded
         self._foreign = foreign
 
-    def of_parts(self, parts: Parts, position: int | None) -> Iterator[tuple[Component, str]]:
-        """The parts of cells that refuse, and why; `position`: of the one thing asked that they are about, if any."""
-        for kind in CELL_PARTS:
-            for place, component in enumerate(parts[kind]):
-                needed = depends_on(component, foreign=self._foreign)
-                for at, cell in combinations(parts, needed) if needed is not None else ():
-                    for reason in reasons(component, cell, foreign=self._foreign):
-                        if self.is_wanted({**at, kind: place}, parts, position):
-                            yield component, _about(reason, cell, parts)
+    def of_parts(self) -> Iterator[tuple[Component, str]]:
+        """The parts of cells that refuse, and why."""
+        for kind, components in self._block.parts.items():
+            for place, component in enumerate(components):
+                for reason in self._reasons(component, self._block.parts, own={kind: place}):
+                    yield component, reason
 
     def of_asked(self, position: int) -> Iterator[str]:
-        """Why one of the things asked cannot be."""
+        """Why one of the things asked cannot be: a member of a cascade, its aim, its source."""
         asked, parts = self._block.asked[position], self._block.parts
-        for member in asked.under.chain if isinstance(asked.under, Attack) else [asked.under]:
-            aims = isinstance(member, Attack) and isinstance(member.targets, tuple)
-            needed = depends_on(member.component, foreign=self._foreign) or ()
-            for at, cell in combinations(parts, [*needed, *(["dataset"] if aims else [])]):
-                for reason in (*reasons(member.component, cell, member, foreign=self._foreign), *_aims(member, cell)):
-                    if self.is_wanted(at, parts, position):
-                        yield _about(reason, cell, parts)
-        if asked.source:
-            other = {kind: (part,) for kind, part in asked.source if isinstance(part, Component)}
-            for component, reason in self.of_parts({**parts, **other}, position):
-                yield f"its source cannot be: {component.kind} {component.name}: {reason}"
+        seen = {**parts, **_named(asked)} if isinstance(asked.under, Attack) else parts
+        for member in asked.under.chain if isinstance(asked.under, Attack) else (asked.under,):
+            yield from self._reasons(member.component, seen, under=member, position=position)
+        if isinstance(asked.under, Attack) and asked.under.targets is not None:
+            yield from self._aims(asked.under, position)
+        yield from self._of_source(position)
 
-    def is_wanted(self, at: Mapping[str, int], parts: Parts, position: int | None) -> bool:
+    def is_wanted(self, at: Places, parts: Parts, position: int | None) -> bool:
         """Whether a case that is not excluded has the parts that stand at these positions."""
         if self._excluded is None:
             return True
@@ -83,6 +80,47 @@ class BlockLook:
         cells = self._index.flat(Box(chosen, asked))
         return any(not self._excluded[cell * width + each] for cell in cells for each in asked)
 
+    def _aims(self, attack: Attack, position: int) -> Iterator[str]:
+        """What is wrong with the classes that an attack names, of datasets that say how many they have."""
+        parts = self._block.parts
+        for place, dataset in enumerate(parts["dataset"]):
+            classes = num_classes(dataset)
+            wrong = beyond_classes(attack, classes) if classes else ""
+            if wrong and self.is_wanted({"dataset": place}, parts, position):
+                yield _about(wrong, [{"dataset": place}], parts)
+
+    def _of_source(self, position: int) -> Iterator[str]:
+        """Why the cell that something asked looks at cannot be, where that comes from what it does not share."""
+        other = _named(self._block.asked[position])
+        parts = {**self._block.parts, **other}
+        for kind, components in parts.items() if other else ():
+            for place, component in enumerate(components):
+                if other.keys() & {kind, *(depends_on(component, foreign=self._foreign) or ())}:
+                    for reason in self._reasons(component, parts, own={kind: place}, position=position):
+                        yield f"its source cannot be: {reason}"
+
+    def _reasons(
+        self,
+        component: Component,
+        parts: Parts,
+        *,
+        own: Places | None = None,
+        under: Attack | Probe | None = None,
+        position: int | None = None,
+    ) -> Iterator[str]:
+        """Each reason of a component that a wanted case meets, with those of several parts that it is about.
+
+        `own`: its kind and position, if it is a part. `position`: of the one thing asked that it is about, if any.
+        """
+        needed = depends_on(component, foreign=self._foreign)
+        met: dict[str, list[Places]] = {}
+        for at, cell in combinations(parts, needed) if needed is not None else ():
+            for reason in reasons(component, cell, under, foreign=self._foreign):
+                if self.is_wanted({**at, **(own or {})}, parts, position):
+                    met.setdefault(reason, []).append(at)
+        for reason, places in met.items():
+            yield _about(reason, places, parts)
+
 
 def combinations(parts: Parts, kinds: Iterable[str]) -> Iterator[tuple[dict[str, int], dict[str, Component]]]:
     """Every choice of one component of each kind: their positions, and themselves."""
@@ -92,16 +130,19 @@ def combinations(parts: Parts, kinds: Iterable[str]) -> Iterator[tuple[dict[str,
         yield {kind: place for kind, (place, _) in places.items()}, {kind: part for kind, (_, part) in places.items()}
 
 
-def _aims(member: Attack | Probe, cell: Mapping[str, Component]) -> list[str]:
-    """What is wrong with the classes that an attack names, of a dataset that says how many it has."""
-    if not isinstance(member, Attack) or "dataset" not in cell:
-        return []
-    classes = num_classes(cell["dataset"])
-    wrong = beyond_classes(member, classes) if classes else ""
-    return [wrong] if wrong else []
+def _named(asked: Asked) -> dict[str, tuple[Component]]:
+    """The parts of the cell that something asked looks at which are not those of the cell it is judged on."""
+    return {kind: (part,) for kind, part in asked.source if isinstance(part, Component)}
 
 
-def _about(reason: str, cell: Mapping[str, Component], parts: Parts) -> str:
-    """The reason, with what of several it is about."""
-    named = [f"{kind} {component.name}" for kind, component in cell.items() if len(parts[kind]) > 1]
-    return f"{reason} ({', '.join(named)})" if named else reason
+def _about(reason: str, met: Sequence[Places], parts: Parts) -> str:
+    """The reason, with those of several parts that it is about; a kind of which all are concerned is not named."""
+    places = {tuple(at.items()) for at in met}
+    for kind in met[0]:
+        without = {tuple(each for each in at if each[0] != kind) for at in places}
+        if len(places) == len(without) * len(parts[kind]):
+            places = without
+    named = [", ".join(f"{kind} {parts[kind][place].name}" for kind, place in at) for at in sorted(places)]
+    shown = list(dict.fromkeys(filter(None, named)))
+    more = [f"and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
+    return f"{reason} ({'; '.join(shown[:_SHOWN] + more)})" if shown else reason

@@ -36,6 +36,7 @@ def hold(con: Connection, name: str, table: pa.Table) -> None:
 def lay_over(con: Connection, name: str, schema: pa.Schema, paths: Sequence[str]) -> None:
     """A view in `base` over Parquet files, with every column of the schema, whether or not any file has it or exists.
 
+    What a file lacks is null, also a column that the schema does not know and only other files have.
     `file_index` is the position in `paths`, `file_row_number` the position in the file.
     """
     hold(con, f"no_{name}", schema.empty_table())

@@ -12,9 +12,12 @@ import pyarrow as pa
 from grid.errors import ForeignFileError
 from grid.store import layout
 from grid.store.files import Files
-from grid.store.parquet import packed, read_rows
+from grid.store.parquet import damage_named, local_path, packed, read_rows
 from grid.store.records import packed_record, read_record, read_records
 from tasks.cases import Case
+from tasks.schema import HISTORY
+
+_RETRAIN = "Remove the folder and launch again: the cell is trained anew."
 
 
 class Cells:
@@ -74,16 +77,16 @@ class Cells:
         return weights, digest
 
     def history(self, cell_id: str) -> pa.Table:
-        """The history of a trained cell. Raises ForeignFileError if it is torn."""
+        """The history of a trained cell. Raises ForeignFileError if it is torn, or lacks a column."""
         path = layout.cell(cell_id, layout.HISTORY)
-        try:
-            return read_rows(self._files, path)
-        except (OSError, pa.ArrowException) as error:
-            raise ForeignFileError(f"{self._files.absolute(path)}: not there, or torn: {error}") from error
+        with damage_named(self._files, path, _RETRAIN):
+            return read_rows(self._files, path, HISTORY)
 
     def history_path(self, cell_id: str) -> str:
-        """The history of a trained cell, as a local Parquet file of HISTORY."""
-        return self._files.here(layout.cell(cell_id, layout.HISTORY))
+        """The history of a trained cell, as a local Parquet file of HISTORY. Raises as `history`."""
+        path = layout.cell(cell_id, layout.HISTORY)
+        with damage_named(self._files, path, _RETRAIN):
+            return local_path(self._files, path, HISTORY)
 
 
 @overload

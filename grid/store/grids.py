@@ -4,11 +4,14 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from grid.errors import ForeignFileError, UsageError
+from grid.errors import UsageError
 from grid.store import layout
 from grid.store.files import Files
-from grid.store.parquet import packed, read_columns
+from grid.store.parquet import damage_named, local_path, packed, read_columns
+from tasks.schema import PUBLISHED, WANTED
 from tasks.words import unknown
+
+_RELAUNCH = "Launch the grid's spec again."
 
 
 class Grids:
@@ -49,21 +52,23 @@ class Grids:
         return self._files.absolute(layout.grid(name, layout.SPEC))
 
     def wanted(self, name: str, columns: Sequence[str]) -> pa.Table:
-        """Some columns of what a grid wants, one row a case (WANTED). Raises ForeignFileError if it is torn."""
+        """Some columns of what a grid wants, one row a case (WANTED).
+
+        Raises ForeignFileError if it is torn, or lacks one of them.
+        """
         path = layout.grid(name, layout.WANTED)
         long_texts = [column for column in columns if column.endswith("_json")]  # that thousands of rows share
-        try:
-            return read_columns(self._files, path, columns, repeated=long_texts)
-        except (OSError, pa.ArrowException) as error:
-            where = self._files.absolute(path)
-            raise ForeignFileError(
-                f"{where}: torn, or no table of attackgrid's. Launch the grid's spec again."
-            ) from error
+        with damage_named(self._files, path, _RELAUNCH):
+            return read_columns(self._files, path, WANTED, columns, repeated=long_texts)
 
     def wanted_path(self, name: str) -> str:
-        """What a grid wants, as a local Parquet file of WANTED."""
-        return self._files.here(layout.grid(name, layout.WANTED))
+        """What a grid wants, as a local Parquet file of WANTED. Raises ForeignFileError if it is damaged."""
+        return self._local(layout.grid(name, layout.WANTED), WANTED)
 
     def published_path(self, name: str) -> str:
-        """What a grid is to be compared with, as a local Parquet file of PUBLISHED."""
-        return self._files.here(layout.grid(name, layout.PUBLISHED))
+        """What a grid is to be compared with, as a local Parquet file of PUBLISHED. Raises as `wanted_path`."""
+        return self._local(layout.grid(name, layout.PUBLISHED), PUBLISHED)
+
+    def _local(self, path: str, schema: pa.Schema) -> str:
+        with damage_named(self._files, path, _RELAUNCH):
+            return local_path(self._files, path, schema)

@@ -4,7 +4,7 @@ A file that is torn, or was made with other weights than its cell has now, is no
 and set aside by the next launch. Knows nothing of what the rows say.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ from grid.errors import ForeignFileError
 from grid.ranges import Range, cover
 from grid.store import layout
 from grid.store.files import Files
-from grid.store.parquet import packed, read_footer, read_rows
+from grid.store.parquet import filled, lacking, packed, read_footer, read_rows
 from tasks.schema import MEASURES, SAMPLES
 
 _CASE_KEY, _WEIGHTS_KEY, _RESOLVED_KEY = b"attackgrid.case", b"attackgrid.weights", b"attackgrid.resolved"
@@ -53,12 +53,12 @@ class Shards:
     def save(self, case_id: str, positions: Range, rows: pa.Table, weights: str, resolved: str) -> bool:
         """Commit the rows of some positions, those of SAMPLES or of MEASURES; False if they were there first.
 
-        `weights` names the weights they were made with, `resolved` is the JSON the case's id stands for.
+        `weights` names the weights they were made with, `resolved` is the JSON the case's id stands for. Columns that
+        neither has are stored as well: what a newer version merged must not be lost.
         """
         each = str(len(rows) // (positions.stop - positions.start))
         seal = {_CASE_KEY: case_id, _WEIGHTS_KEY: weights, _RESOLVED_KEY: resolved, _ROWS_KEY: each}
-        schema = MEASURES if "measure" in rows.column_names else SAMPLES
-        data = packed(pa.Table.from_arrays([rows[name] for name in schema.names], schema=schema), seal)
+        data = packed(filled(rows, _schema_of(rows.column_names)), seal)
         return self._files.commit(layout.shard(case_id, positions), data)
 
     def cases(self) -> set[str]:
@@ -112,10 +112,13 @@ class Shards:
         if whole not in parts:
             first = next(iter(parts.values()))
             each = first.rows
-            rows = pa.concat_tables(
-                [read_rows(self._files, parts[s.stored].path).slice(s.skip * each, s.take * each) for s in cover(parts)]
-            )
-            self.save(case_id, whole, rows, first.weights, first.resolved)
+            schema = _schema_of(read_footer(self._files, first.path).columns)
+            rows = [
+                read_rows(self._files, parts[s.stored].path, schema).slice(s.skip * each, s.take * each)
+                for s in cover(parts)
+            ]
+            joined = pa.concat_tables(rows, promote_options="default")  # null where only some have an unknown column
+            self.save(case_id, whole, joined, first.weights, first.resolved)
         for positions, part in parts.items():
             if positions != whole:
                 self._files.remove(part.path)
@@ -142,18 +145,25 @@ class Shards:
     def _look(self, path: str, positions: Range, case_id: str) -> ShardFile:
         """Open a shard file far enough to know that it is what its name says. Raises ForeignFileError."""
         try:
-            seal, rows = read_footer(self._files, path)
+            seal, rows, columns = read_footer(self._files, path)
         except FileNotFoundError:
             raise
         except (OSError, pa.ArrowException) as error:
             raise ForeignFileError("torn, or no Parquet file") from error
         if seal.get(_CASE_KEY) != case_id.encode():
             raise ForeignFileError("not written by attackgrid for this case")
+        if wrong := lacking(columns, _schema_of(columns)):
+            raise ForeignFileError(wrong)
         weights, resolved, each = (seal.get(key, b"").decode() for key in (_WEIGHTS_KEY, _RESOLVED_KEY, _ROWS_KEY))
         due = (positions.stop - positions.start) * (int(each) if each.isdecimal() else 1)
         if rows != due:
             raise ForeignFileError(f"{rows} rows, where its name says {due}")
         return ShardFile(path, positions, weights, resolved, int(each or 1))
+
+
+def _schema_of(columns: Collection[str]) -> pa.Schema:
+    """The schema of rows with these columns."""
+    return MEASURES if "measure" in columns else SAMPLES
 
 
 def _stretches(files: Iterable[ShardFile]) -> Iterator[list[ShardFile]]:

@@ -5,6 +5,7 @@ Ray or torch.
 """
 
 import json
+import re
 
 from grid import __version__
 from grid.errors import ForeignFileError, StoreError, StoreVersionError
@@ -18,6 +19,8 @@ from grid.store.shards import Shards
 from grid.store.unfinished import Trainings
 from tasks.schema import FORMAT
 
+_VERSION = re.compile(r"[0-9A-Za-z.+!-]{1,40}")
+
 
 class Store:
     """A directory or bucket of results, in its parts."""
@@ -25,7 +28,8 @@ class Store:
     def __init__(self, location: str) -> None:
         """Look at the store there, if there is one.
 
-        Raises StoreVersionError if a newer attackgrid wrote it, StoreError if it is something else.
+        Raises StoreVersionError if it is in another format, ForeignFileError if its marker is damaged, StoreError if
+        it is something else.
         """
         files = Files(location)
         self.location = location
@@ -57,17 +61,17 @@ class Store:
         return self._files.exists(layout.MARKER)
 
     def create(self) -> None:
-        """Make this a store, if it is not one. Raises StoreError if it cannot be written."""
+        """Make this a store, if it is not one. Raises StoreError if it cannot be written, or has become another's."""
         marker = {"format": FORMAT, "attackgrid": __version__}
-        self._files.commit(layout.MARKER, json.dumps(marker).encode())
+        if not self._files.commit(layout.MARKER, json.dumps(marker).encode()):
+            self._check_version()  # of two versions that begin it at the same time, the first one counts
         trial = layout.trial(self.location)
         self._files.commit(trial, b"", replace=True)  # an existing store may have become read-only or full
         self._files.remove(trial)
 
     def _check_version(self) -> None:
         try:
-            marker = json.loads(self._files.read(layout.MARKER))
-            version = int(marker["format"])
+            data = self._files.read(layout.MARKER)
         except FileNotFoundError:
             if self._files.names(""):
                 raise StoreError(
@@ -75,11 +79,32 @@ class Store:
                     f"directory."
                 ) from None
             return
-        except (ValueError, KeyError, TypeError) as error:
-            where = f"{self.location}/{layout.MARKER}"
-            raise ForeignFileError(f"{where}: not the marker of a store: {error!r}") from error
-        if version > FORMAT:
-            raise StoreVersionError(
-                f"{self.location}: written by attackgrid {marker.get('attackgrid')} in store format {version}; this is "
-                f"{__version__}, which reads up to format {FORMAT}. Update attackgrid."
-            )
+        version, writer = _read_marker(data, f"{self.location}/{layout.MARKER}")
+        if version != FORMAT:
+            raise StoreVersionError(f"{self.location}: {_refusal(version, writer)}")
+
+
+def _refusal(version: int, writer: str) -> str:
+    """Why a store of another format is not read, and what reads it. `writer` is empty where the store does not say."""
+    if version > FORMAT:
+        remedy = f"Update attackgrid to {writer} or newer." if writer else "Update attackgrid."
+    else:
+        remedy = f"attackgrid {writer} reads it." if writer else "An older attackgrid reads it."
+    return (
+        f"written by {f'attackgrid {writer}' if writer else 'another attackgrid'} in store format {version}; this is "
+        f"{__version__}, which reads format {FORMAT}. {remedy}"
+    )
+
+
+def _read_marker(data: bytes, where: str) -> tuple[int, str]:
+    """The format of a store and the version that made it (or nothing), as its marker says. Raises ForeignFileError."""
+    try:
+        marker = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        why = "not text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise ForeignFileError(f"{where}: not the marker of a store: {why}") from error
+    version, writer = (marker.get(key) if isinstance(marker, dict) else None for key in ("format", "attackgrid"))
+    if type(version) is not int or not 0 < version < 1_000_000:
+        raise ForeignFileError(f"{where}: not the marker of a store: it names no format")
+    is_named = isinstance(writer, str) and _VERSION.fullmatch(writer)
+    return version, str(writer) if is_named else ""

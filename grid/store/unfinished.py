@@ -13,6 +13,7 @@ from grid.store import layout
 from grid.store.files import Files
 from grid.store.parquet import packed, read_rows
 from grid.store.records import read_record
+from tasks.schema import MEASURES, without_provenance
 
 
 class Trainings:
@@ -46,9 +47,14 @@ class Trainings:
         """The state of a training that was cut off, and what probes had found; None unless all of it is there."""
         try:
             state = self._files.read(layout.training(cell_id, layout.STATE))
-            return state, {case: read_rows(self._files, layout.traced(cell_id, case)) for case in cases}
+            return state, {case: self._traced(cell_id, case) for case in cases}
         except (OSError, pa.ArrowException):
             return None, {}
+
+    def _traced(self, cell_id: str, case_id: str) -> pa.Table:
+        """Only the columns that the epochs to come have as well. Raises as `read_rows`."""
+        schema = without_provenance(MEASURES)
+        return read_rows(self._files, layout.traced(cell_id, case_id), schema).select(schema.names)
 
     def set_aside(self, cell_id: str) -> str:
         """Put away a state that nothing can go on from; where to."""

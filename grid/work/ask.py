@@ -7,11 +7,10 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-from grid.plan.asked import Block, Chosen, GridSpec, Selection
+from grid.plan.asked import Chosen, GridSpec, Selection
 from grid.plan.contradictions import BlockLook, Parts, combinations, contradictions
 from grid.work.task import Settings
 from tasks import registry
-from tasks.cases import Attack
 from tasks.config import CELL_PARTS, Cell, Component
 
 MODEL_PARTS = ("dataset", "architecture", "activation", "head", "defense")
@@ -20,7 +19,7 @@ MODEL_PARTS = ("dataset", "architecture", "activation", "head", "defense")
 
 def foreign_part(spec: GridSpec) -> GridSpec | None:
     """The blocks of a grid that have components of other packages; None if there are none."""
-    chosen = [number for number, block in enumerate(spec.blocks) if any(map(_is_foreign, _components(block)))]
+    chosen = [number for number, block in enumerate(spec.blocks) if any(map(_is_foreign, block.components()))]
     if not chosen:
         return None
     selection = spec.selection
@@ -37,25 +36,13 @@ def ask(spec: GridSpec, settings: Settings) -> list[str]:
     First each is imported; then it is asked what it refuses; then each model with one is built, and looks at images of
     the dataset's shape.
     """
-    foreign = {(part.kind, part.name) for block in spec.blocks for part in _components(block) if _is_foreign(part)}
+    foreign = {(part.kind, part.name) for block in spec.blocks for part in block.components() if _is_foreign(part)}
     problems = [problem for kind, name in sorted(foreign) for problem in _imported(kind, name)]
     if not problems:
         problems += [f"{_named(about)}: {reason}" for _, about, reason in contradictions(spec, foreign=True)]
     if not problems:
         problems += itertools.chain(*(_models(spec, number, settings) for number in range(len(spec.blocks))))
     return list(dict.fromkeys(problems))
-
-
-def _components(block: Block) -> Iterator[Component]:
-    """Every component that a block names."""
-    for part in itertools.chain(*block.parts.values()):
-        yield from (part, *part.parts)
-    for asked in block.asked:
-        for member in asked.under.chain if isinstance(asked.under, Attack) else [asked.under]:
-            yield member.component
-        for _, other in asked.source:
-            if isinstance(other, Component):
-                yield from (other, *other.parts)
 
 
 def _is_foreign(component: Component) -> bool:

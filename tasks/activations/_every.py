@@ -3,10 +3,12 @@
 `tasks.registry` reads its signature, as it does those of components. Knows nothing of what an architecture computes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from torch import nn
 
+from tasks.places import beyond_places, chosen_places
+from tasks.refusals import refuse
 from tasks.registry import every
 from tasks.types import TaskError
 
@@ -33,17 +35,18 @@ def placed(
     `layers` are numbers of places, in the order in which an image meets them: 1 is the first, -1 the last; none is
     all. The others become relu. Raises TaskError for a place that there is not.
     """
-    count = len(places.made)
     if layers is None:
         return
-    if wrong := [number for number in layers if not 1 <= abs(number) <= count]:
-        raise TaskError(
-            f"layers: {wrong} are not among the architecture's {count} activations, 1 to {count} or -1 to -{count}"
-        )
-    kept = {number - 1 if number > 0 else count + number for number in layers}
-    swapped = {id(made): otherwise() for place, made in enumerate(places.made) if place not in kept}
+    refuse(TaskError, refuses(layers=layers, widths=places.made))
+    kept = chosen_places(layers, len(places.made))
+    swapped = {id(made): otherwise() for place, made in enumerate(places.made, 1) if place not in kept}
     for parent in list(body.modules()):
         for name, child in list(parent.named_children()):
             if id(child) in swapped:
                 setattr(parent, name, swapped[id(child)])
     places.made = [swapped.get(id(made), made) for made in places.made]
+
+
+def refuses(*, layers: Sequence[int] | None, widths: Sequence[object]) -> Iterator[str]:
+    """Numbers of places that the architecture does not have; `widths` has an item for each place."""
+    yield from beyond_places(layers, len(widths), "architecture")

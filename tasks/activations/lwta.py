@@ -1,6 +1,7 @@
 """Stochastic local winner-takes-all: in each block of neighbouring units one, drawn at random, keeps its value."""
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 
 from tasks import noise
 from tasks.parameters import Count, NonNegative, Positive
+from tasks.places import chosen_places
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.types import ModelError
 
@@ -73,10 +76,7 @@ def split_blocks(net: Tensor, units: int) -> Tensor:
     """(batch, blocks, units, ...): neighbouring units, or neighbouring channels at each position."""
     width = net.shape[1]
     if width % units:
-        raise ModelError(
-            f"lwta: a layer of {width} units or channels cannot be split into blocks of {units}: "
-            f"`units` must divide the width of each layer that has this activation"
-        )
+        refuse(ModelError, refuses(units=units, widths=[width]))
     return net.view(len(net), width // units, units, *net.shape[2:])
 
 
@@ -146,6 +146,18 @@ def lwta(
     A white-box attack that takes one gradient per step follows one draw: let it average several.
     Raises ModelError for `units` under 2, and in the first pass where they do not divide the width of a layer.
     """
-    if units < 2:
-        raise ModelError(f"lwta: a block of {units} unit has no competition: `units` must be 2 or more")
+    refuse(ModelError, refuses(units=units))
     return SampledWins(units, temperature, kl) if winner == "sampled" else LargestWins(units)
+
+
+def refuses(*, units: int, layers: Sequence[int] | None = None, widths: Sequence[int] = ()) -> Iterator[str]:
+    """Blocks of one unit, and layers that cannot be split into blocks."""
+    if units < 2:
+        yield f"lwta: a block of {units} unit has no competition: `units` must be 2 or more"
+        return
+    for width in sorted({widths[place - 1] for place in chosen_places(layers, len(widths))}):
+        if width % units:
+            yield (
+                f"lwta: a layer of {width} units or channels cannot be split into blocks of {units}: "
+                f"`units` must divide the width of each layer that has this activation"
+            )

@@ -3,7 +3,7 @@
 `tasks.registry` reads its signature, as it does those of components. Knows nothing of heads.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -45,3 +45,15 @@ def extended(
     if extra_dense is not None:
         after, width = [nn.Linear(width, extra_dense), activation()], extra_dense
     return Extended(width, *before, body, *after) if before or after else body
+
+
+def widths(
+    of_body: Callable[[Sequence[int]], Sequence[int]],
+    shape: Sequence[int],
+    *,
+    extra_dense: int | None = None,
+    extra_conv: int | None = None,
+) -> list[int]:
+    """The units or channels at each activation, in order: those of a body for images of a shape, and what is around."""
+    inside = of_body(shape if extra_conv is None else (extra_conv, *shape[1:]))
+    return [*filter(None, [extra_conv]), *inside, *filter(None, [extra_dense])]

@@ -7,13 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from tasks.types import Shape, TaskError
-
-
-def require_colour(name: str, shape: Shape, side: int) -> None:
-    """Raise ValueError for images that do not have 3 channels, or a side that is shorter than `side`."""
-    if shape[0] != 3 or min(shape[1:]) < side:
-        raise ValueError(f"{name} takes images of 3 channels and sides of {side} or more, not {shape}")
+from tasks.architectures._fitting import unfit_weights
+from tasks.refusals import refuse
+from tasks.types import TaskError
 
 
 def replace_activations(body: nn.Module, kind: type[nn.Module], activation: Callable[[], nn.Module]) -> None:
@@ -33,8 +29,7 @@ def load_imagenet(body: nn.Module, weights: Any, stem: str) -> None:  # noqa: AN
     What `body` leaves out, such as the last linear layer, stays out. Raises TaskError where the stem is not that of
     ImageNet or the download fails.
     """
-    if stem != "imagenet":
-        raise TaskError(f"pretrained: {weights} are for the stem imagenet, not {stem}")
+    refuse(TaskError, unfit_weights(stem))
     try:
         # Tensors alone: whatever else a pickle holds is refused.
         loaded = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)

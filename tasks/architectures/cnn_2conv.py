@@ -1,11 +1,12 @@
 """The network that the softRmax thesis (Ingendaa 2024) trains on Fashion-MNIST."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
 from tasks.parameters import Rate
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.types import Shape
 
@@ -36,6 +37,16 @@ def cnn_2conv(shape: Shape, activation: Callable[[], nn.Module], *, dropout: Rat
     The Fashion-MNIST network of the softRmax thesis (Ingendaa 2024), less its last linear layer, which is the head's.
     Raises ValueError for images of another shape.
     """
-    if shape != (1, 28, 28):
-        raise ValueError(f"cnn_2conv takes images of shape (1, 28, 28), not {shape}")
+    refuse(ValueError, refuses(shape=shape))
     return CNN2Conv(activation, dropout)
+
+
+def refuses(*, shape: Shape) -> Iterator[str]:
+    """Images of any shape but one."""
+    if shape != (1, 28, 28):
+        yield f"cnn_2conv takes images of shape (1, 28, 28), not {shape}"
+
+
+def widths() -> tuple[int, ...]:
+    """Channels at each activation."""
+    return (32, 64)

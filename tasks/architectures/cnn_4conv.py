@@ -1,11 +1,12 @@
 """The network that the softRmax thesis (Ingendaa 2024) trains on MNIST."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
 from tasks.parameters import Rate
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.types import Shape
 
@@ -34,6 +35,16 @@ def cnn_4conv(shape: Shape, activation: Callable[[], nn.Module], *, dropout: Rat
     The MNIST network of the softRmax thesis (Ingendaa 2024), less its last linear layer, which is the head's.
     Raises ValueError for images of another shape.
     """
-    if shape != (1, 28, 28):
-        raise ValueError(f"cnn_4conv takes images of shape (1, 28, 28), not {shape}")
+    refuse(ValueError, refuses(shape=shape))
     return CNN4Conv(activation, dropout)
+
+
+def refuses(*, shape: Shape) -> Iterator[str]:
+    """Images of any shape but one."""
+    if shape != (1, 28, 28):
+        yield f"cnn_4conv takes images of shape (1, 28, 28), not {shape}"
+
+
+def widths() -> tuple[int, ...]:
+    """Channels at each activation."""
+    return (16, 32, 32, 64)

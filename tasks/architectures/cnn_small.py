@@ -1,7 +1,7 @@
 """A plain convolutional network of a few layers, for when minutes count."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tasks.parameters import Count, Rate
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.types import Shape
 
@@ -60,6 +61,16 @@ def cnn_small(
     of the dissertation on capped ReLUs (Sooksatra 2025), neither of which says what its layers are.
     Raises ValueError for images with a side under 2 to the number of poolings.
     """
-    if min(shape[1:]) < 2 ** len(channels):
-        raise ValueError(f"cnn_small takes images with sides of {2 ** len(channels)} or more, not {shape}")
+    refuse(ValueError, refuses(channels=channels, shape=shape))
     return SmallCNN(shape, activation, channels=channels, kernel=kernel, dense=dense, dropout=dropout)
+
+
+def refuses(*, channels: Sequence[int], shape: Shape) -> Iterator[str]:
+    """Images of which the poolings would leave nothing."""
+    if min(shape[1:]) < 2 ** len(channels):
+        yield f"cnn_small takes images with sides of {2 ** len(channels)} or more, not {shape}"
+
+
+def widths(*, channels: Sequence[int], dense: Sequence[int]) -> list[int]:
+    """Channels or units at each activation."""
+    return [*channels, *dense]

@@ -1,14 +1,16 @@
 """A network of parallel convolutions of several sizes; torchvision's, made a body."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor, nn
 from torchvision.models import Inception_V3_Weights, inception
 
-from tasks.architectures._torchvision import load_imagenet, replace_activations, require_colour
+from tasks.architectures._fitting import lone_values, unfit_images, unfit_weights
+from tasks.architectures._torchvision import load_imagenet, replace_activations
 from tasks.parameters import Rate
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.types import Shape
 
@@ -65,10 +67,46 @@ def inception_v3(
     stem "imagenet" as torchvision's. The auxiliary classifier is left out: it has a loss of its own, and scores
     nothing. `pretrained` and the errors are those of `resnet50`, but for the sides: 16 and, stem "imagenet", 75.
     """
-    require_colour("inception_v3", shape, 16 if stem == "cifar" else 75)
+    refuse(ValueError, refuses(stem=stem, shape=shape))
     body = InceptionV3(activation, stem, dropout)
     if pretrained:
         load_imagenet(body, Inception_V3_Weights.IMAGENET1K_V1, stem)
         # These weights are for images standardised by 0.5 and 0.5: torchvision restandardises ImageNet's for them.
         body.transform_input = True
     return body
+
+
+def refuses(
+    *,
+    stem: str,
+    pretrained: bool = False,
+    shape: Shape | None = None,
+    activation: Any = None,  # noqa: ANN401 - a `tasks.refusals.Part`
+    training: Any = None,  # noqa: ANN401 - as above
+    train_samples: int | None = None,
+) -> Iterator[str]:
+    """Images without colour or too small, weights that do not fit, and a batch of too little to normalise."""
+    yield from unfit_images("inception_v3", shape, 16 if stem == "cifar" else 75)
+    yield from unfit_weights(stem, activation) if pretrained else ()
+    yield from lone_values((_last_side(side, stem) for side in shape[1:]), training, train_samples) if shape else ()
+
+
+def _last_side(side: int, stem: str) -> int:
+    """What is left of a side in the last blocks: convolutions without padding take a pixel of either end."""
+    if stem == "imagenet":
+        side = (side - 1) // 2 - 2
+        side = (side - 1) // 2 - 2
+        side = (side - 1) // 2
+    return ((side - 1) // 2 - 1) // 2
+
+
+def widths(*, stem: str) -> list[int]:
+    """Channels at each activation."""
+    found = [192] if stem == "cifar" else [32, 32, 64, 80, 192]
+    for pooled in (32, 64, 64):
+        found += [64, 48, 64, 64, 96, 96, pooled]
+    found += [384, 64, 96, 96]
+    for inner in (128, 160, 160, 192):
+        found += [192, inner, inner, 192, *[inner] * 4, 192, 192]
+    found += [192, 320, *[192] * 4]
+    return found + [320, 384, 384, 384, 448, 384, 384, 384, 192] * 2

@@ -27,3 +27,8 @@ def mlp(shape: Shape, activation: Callable[[], nn.Module], *, hidden: list[Count
     With no hidden layer the features are the pixels themselves, and the cell is a linear classifier.
     """
     return MLP([math.prod(shape), *hidden], activation)
+
+
+def widths(*, hidden: Sequence[int]) -> Sequence[int]:
+    """Units at each activation."""
+    return hidden

@@ -1,29 +1,29 @@
 """A network of inverted residuals with linear bottlenecks; torchvision's, made a body."""
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 from torch import nn
 from torchvision.models import MobileNet_V2_Weights
 from torchvision.models.mobilenetv2 import MobileNetV2
 
-from tasks.architectures._torchvision import load_imagenet, replace_activations, require_colour
+from tasks.architectures._fitting import halved, lone_values, unfit_images, unfit_weights
+from tasks.architectures._torchvision import load_imagenet, replace_activations
 from tasks.parameters import Rate
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.types import Shape
 
-_STAGES = {
-    "cifar": [
-        [1, 16, 1, 1],
-        [6, 24, 2, 1],
-        [6, 32, 3, 2],
-        [6, 64, 4, 2],
-        [6, 96, 3, 1],
-        [6, 160, 3, 2],
-        [6, 320, 1, 1],
-    ],
-    "imagenet": None,
-}
+_CIFAR = [
+    [1, 16, 1, 1],
+    [6, 24, 2, 1],
+    [6, 32, 3, 2],
+    [6, 64, 4, 2],
+    [6, 96, 3, 1],
+    [6, 160, 3, 2],
+    [6, 320, 1, 1],
+]
+_STAGES = {"cifar": _CIFAR, "imagenet": None}
 """Expansion, channels, repeats and stride of each; None is torchvision's own, whose second stage has stride 2."""
 
 
@@ -58,7 +58,7 @@ def mobilenet_v2(
     The stem "cifar" has stride 1 in the first convolution and in the stage of 24 channels, where ImageNet's have 2:
     sides go 32-32-32-16-8-8-4-4. `pretrained` and the errors are those of `resnet50`, but for the sides: any will do.
     """
-    require_colour("mobilenet_v2", shape, 1)
+    refuse(ValueError, refuses(stem=stem, shape=shape))
     body = MobileNet(_clipped(activation) if relu6 else activation, stem, dropout)
     if pretrained:
         load_imagenet(body, MobileNet_V2_Weights.IMAGENET1K_V1, stem)
@@ -72,3 +72,28 @@ def _clipped(activation: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
         return nn.Sequential(made, nn.ReLU6()) if isinstance(made, nn.ReLU) else made
 
     return make
+
+
+def refuses(
+    *,
+    stem: str,
+    pretrained: bool = False,
+    shape: Shape | None = None,
+    activation: Any = None,  # noqa: ANN401 - a `tasks.refusals.Part`
+    training: Any = None,  # noqa: ANN401 - as above
+    train_samples: int | None = None,
+) -> Iterator[str]:
+    """Images without colour or too small, weights that do not fit, and a batch of too little to normalise."""
+    yield from unfit_images("mobilenet_v2", shape, 1)
+    yield from unfit_weights(stem, activation) if pretrained else ()
+    yield from lone_values(halved(shape, 3 if stem == "cifar" else 5), training, train_samples) if shape else ()
+
+
+def widths() -> list[int]:
+    """Channels at each activation: the stem's, of each block the expanded ones, and the last convolution's."""
+    found, before = [32], 32
+    for expansion, channels, repeats, _ in _CIFAR:
+        for _ in range(repeats):
+            found += [before * expansion] * (1 if expansion == 1 else 2)
+            before = channels
+    return [*found, 1280]

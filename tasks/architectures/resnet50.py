@@ -1,15 +1,19 @@
 """Residual networks of bottleneck blocks; torchvision's, made a body."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from tasks.architectures._torchvision import load_imagenet, replace_activations, require_colour
+from tasks.architectures._fitting import bottleneck_widths, halved, lone_values, unfit_images, unfit_weights
+from tasks.architectures._torchvision import load_imagenet, replace_activations
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.types import Shape
+
+_BLOCKS = [3, 4, 6, 3]
 
 
 class Block(Bottleneck):  # type: ignore[misc] # torchvision is untyped
@@ -59,8 +63,28 @@ def resnet50(
     Raises ValueError for images without 3 channels or smaller than 16x16 (stem "imagenet": 32x32), TaskError where
     the weights do not fit the stem or cannot be downloaded.
     """
-    require_colour("resnet50", shape, 16 if stem == "cifar" else 32)
-    body = BottleneckResNet([3, 4, 6, 3], activation, stem)
+    refuse(ValueError, refuses(stem=stem, shape=shape))
+    body = BottleneckResNet(_BLOCKS, activation, stem)
     if pretrained:
         load_imagenet(body, ResNet50_Weights.IMAGENET1K_V1, stem)
     return body
+
+
+def refuses(
+    *,
+    stem: str,
+    pretrained: bool = False,
+    shape: Shape | None = None,
+    activation: Any = None,  # noqa: ANN401 - a `tasks.refusals.Part`
+    training: Any = None,  # noqa: ANN401 - as above
+    train_samples: int | None = None,
+) -> Iterator[str]:
+    """Images without colour or too small, weights that do not fit, and a batch of too little to normalise."""
+    yield from unfit_images("resnet50", shape, 16 if stem == "cifar" else 32)
+    yield from unfit_weights(stem, activation) if pretrained else ()
+    yield from lone_values(halved(shape, 4 if stem == "cifar" else 5), training, train_samples) if shape else ()
+
+
+def widths() -> list[int]:
+    """Channels at each activation."""
+    return bottleneck_widths(_BLOCKS)

@@ -1,11 +1,13 @@
 """The residual networks that He et al. (2016) train on CIFAR-10: small enough for a CPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from tasks.architectures._fitting import halved, lone_values
 from tasks.parameters import Count
 from tasks.registry import component
 from tasks.types import Shape
@@ -64,3 +66,13 @@ def resnet_small(
     four times as many. Shortcuts are the paper's option A, without weights. Takes images of any shape.
     """
     return SmallResNet(shape[0], width, blocks, activation)
+
+
+def refuses(*, shape: Shape, training: Any, train_samples: int | None = None) -> Iterator[str]:  # noqa: ANN401 - a `tasks.refusals.Part`
+    """A batch of too little to normalise."""
+    yield from lone_values(halved(shape, 2), training, train_samples)
+
+
+def widths(*, blocks: int, width: int) -> list[int]:
+    """Channels at each activation."""
+    return [width, *(width * 2**stage for stage in range(3) for _ in range(2 * blocks))]

@@ -1,15 +1,17 @@
 """Thirteen convolutions and two linear layers in a row; torchvision's VGG-16, made a body."""
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
-from tasks.architectures._torchvision import load_imagenet, replace_activations, require_colour
+from tasks.architectures._fitting import unfit_images, unfit_weights
+from tasks.architectures._torchvision import load_imagenet, replace_activations
 from tasks.parameters import Rate
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.types import Shape
 
@@ -62,8 +64,25 @@ def vgg16(
     a 32x32 image 49 times the same, and 103 million weights. With "cifar" it is the one mean: 2 million.
     `pretrained` and the errors are those of `resnet50`, but for the sides: 32 or more with both stems.
     """
-    require_colour("vgg16", shape, 32)
+    refuse(ValueError, refuses(stem=stem, shape=shape))
     body = VGG16(activation, 1 if stem == "cifar" else 7, dropout)
     if pretrained:
         load_imagenet(body, VGG16_Weights.IMAGENET1K_V1, stem)
     return body
+
+
+def refuses(
+    *,
+    stem: str,
+    pretrained: bool = False,
+    shape: Shape | None = None,
+    activation: Any = None,  # noqa: ANN401 - a `Part`
+) -> Iterator[str]:
+    """Images without colour or too small, and weights that do not fit."""
+    yield from unfit_images("vgg16", shape, 32)
+    yield from unfit_weights(stem, activation) if pretrained else ()
+
+
+def widths() -> list[int]:
+    """Channels or units at each activation."""
+    return [64, 64, 128, 128, *[256] * 3, *[512] * 6, 4096, 4096]

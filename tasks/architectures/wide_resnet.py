@@ -1,11 +1,14 @@
 """The wide residual networks on which defenses of CIFAR-10 are usually compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tasks.architectures._fitting import halved, lone_values
 from tasks.parameters import Count, Rate
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.types import Shape, TaskError
 
@@ -72,7 +75,25 @@ def wide_resnet(
     layers (Paris-Dauphine, 2024) names; adversarial training is mostly reported on WRN-34-10 and WRN-28-10.
     Raises TaskError for a depth that is not 6 n + 4 with n of 1 or more.
     """
-    blocks, rest = divmod(depth - 4, 6)
-    if rest or blocks < 1:
-        raise TaskError(f"wide_resnet has a depth of 6 n + 4 (10, 16, 22, 28, 34, 40, ...), not {depth}")
-    return WideResNet(shape[0], widen, blocks, dropout, activation)
+    refuse(TaskError, refuses(depth=depth))
+    return WideResNet(shape[0], widen, (depth - 4) // 6, dropout, activation)
+
+
+def refuses(
+    *,
+    depth: int,
+    shape: Shape | None = None,
+    training: Any = None,  # noqa: ANN401 - a `tasks.refusals.Part`
+    train_samples: int | None = None,
+) -> Iterator[str]:
+    """A depth that no three stages have, and a batch of too little to normalise."""
+    if depth % 6 != 4 or depth < 10:
+        yield f"wide_resnet has a depth of 6 n + 4 (10, 16, 22, 28, 34, 40, ...), not {depth}"
+    yield from lone_values(halved(shape, 2), training, train_samples) if shape else ()
+
+
+def widths(*, depth: int, widen: int) -> list[int]:
+    """Channels at each activation."""
+    blocks = (depth - 4) // 6
+    after = [16 * widen * 2**stage for stage in range(3) for _ in range(blocks)]
+    return [width for before, out in zip([16, *after], after, strict=False) for width in (before, out)] + after[-1:]

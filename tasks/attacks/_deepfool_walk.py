@@ -133,8 +133,6 @@ def _nearest(
     Third are the slopes of all classes as last seen, (n, k). At the image, where there are none yet, a class without a
     gradient counts as steep as the steepest.
     """
-    if classes.shape[1] == 0:
-        raise ValueError("DeepFool needs a model of two classes or more")
     gaps = scores.detach().gather(1, classes) - scores.detach().gather(1, beaten[:, None])
     rank, looks = (-gaps, rules.first_looks) if slopes is None else (_way(gaps, slopes), rules.looks)
     columns = rank.topk(min(looks, gaps.shape[1]), dim=1, largest=False).indices

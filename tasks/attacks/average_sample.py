@@ -1,15 +1,17 @@
 """The average-sample attack: away from the average image of the own class, towards that of the target."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from tasks.attacks._fitting_set import too_many
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import radius, rowwise
 from tasks.parameters import Count
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, Prepared, Steps
@@ -52,8 +54,7 @@ def average_sample(
     Fashion-MNIST and CIFAR-10, 3000 of CIFAR-100). Its CIFAR-100 batches may lack a class, which made NaN; here
     the average over the whole set stands in.
     """
-    if model.targets is None:
-        raise AttackError("average_sample is a targeted attack: give it targets")
+    refuse(AttackError, refuses(targets=model.targets))
     averages, present = state["averages"].to(images.device), state["present"].to(images.device)
     whole = len(averages) - 1
     places = torch.full_like(labels, whole) if chunk is None else (streams.samples // chunk).clamp(max=whole)
@@ -79,8 +80,7 @@ def prepare(
     (classes,) bool. Facts: the number of chunks, and of classes that have no image. AttackError for chunks of another
     split than the one attacked.
     """
-    if chunk is not None and fit_split != "test":
-        raise AttackError("average_sample: a chunk is one of the attacked split: give fit_split: test, or no chunk")
+    refuse(AttackError, refuses(chunk=chunk, fit_split=fit_split))
     averages, counts = _averages(images, labels, torch.zeros_like(labels), model.num_classes)
     present = counts[0] > 0
     if chunk is not None:
@@ -89,6 +89,23 @@ def prepare(
         averages = torch.cat([torch.where(absent, averages, parts), averages])
     facts = {"chunks": float(len(averages) - 1), "absent_classes": float((~present).sum())}
     return Prepared({"averages": averages, "present": present}, facts)
+
+
+def refuses(
+    *,
+    chunk: int | None = None,
+    fit_split: str = "test",
+    fit_samples: int | None = None,
+    targets: object = "all",
+    samples: int | None = None,
+    train_samples: int | None = None,
+) -> Iterator[str]:
+    """Chunks of another split than the attacked one, no target, more images to fit than there are."""
+    if targets is None:
+        yield "average_sample is a targeted attack: give it targets"
+    if chunk is not None and fit_split != "test":
+        yield "average_sample: a chunk is one of the attacked split: give fit_split: test, or no chunk"
+    yield from too_many(fit_split, fit_samples, samples if fit_split == "test" else train_samples)
 
 
 def _averages(images: Images, labels: Labels, places: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:

@@ -1,18 +1,21 @@
 """Carlini and Wagner's attack: Adam on distance plus c times the margin, and a search for the c that gets closest."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from tasks.attacks._lone_class import lone_class
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import Box, best_other, clip, gap_gradient, rowwise
 from tasks.parameters import Count, NonNegative, Positive
 from tasks.per_sample import PerSample
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Rows, Scores, Steps
+from tasks.types import AttackError, Images, Labels, Rows, Scores, Steps
 
 _STUDY_C = 1e-4
 _STUDY_CONFIDENCE = 0.01
@@ -74,6 +77,7 @@ def cw(
     c = 1e-4, confidence 0.01, one search of all `steps`; the study leaves `steps` and `lr` open. Where it prints
     arctanh, tanh is meant, and its last term, lambda |z|^2, is left out for want of a lambda.
     """
+    refuse(AttackError, refuses(classes=model.num_classes))
     published = variant == "published"
     confidence = _STUDY_CONFIDENCE if published else confidence
     look = steps if published or not abort_early else min(steps, max(steps // 10, _LEAST_LOOK))
@@ -103,6 +107,11 @@ def cw(
         path.step(state, points, gradient)
         step += 1
     return found, made
+
+
+def refuses(*, classes: int) -> Iterator[str]:
+    """A single class."""
+    yield from lone_class("cw", classes)
 
 
 class _State(PerSample):

@@ -1,17 +1,20 @@
 """DeepFool: step to the nearest class boundary of the linearised model, again and again."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
 
 from tasks.attacks._deepfool_walk import FIRST_LOOKS, Crossing, Rules, walk
+from tasks.attacks._lone_class import lone_class
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import rowwise
 from tasks.parameters import Count, NonNegative
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Steps
+from tasks.types import AttackError, Images, Labels, Steps
 
 _SAFETY = 0.1
 """Share of the way beyond a boundary that is kept when a point is drawn back to it."""
@@ -55,6 +58,7 @@ def deepfool(
     fools or not. As it stands it is the code of the softRmax thesis, Ingendaa 2024, which reports at most steps - 1
     steps, although it makes all; with min_step: 1e-4, clip: end, overshoot: 0.01 that of Alvarez Cabrera 2020.
     """
+    refuse(AttackError, refuses(classes=model.num_classes))
     box = model.box if clip == "loop" else None
     if variant == "published":
         looks = candidates or model.num_classes
@@ -62,6 +66,11 @@ def deepfool(
         return end.points.clamp(*model.box), end.steps.clamp(max=steps - 1)
     end = walk(model, images, labels, Rules(budget.norm, box, overshoot, min_step, candidates or FIRST_LOOKS), steps)
     return _drawn_back(model, images, labels, end).clamp(*model.box), end.steps
+
+
+def refuses(*, classes: int) -> Iterator[str]:
+    """A single class."""
+    yield from lone_class("deepfool", classes)
 
 
 def _drawn_back(model: CountedModel, images: Images, labels: Labels, end: Crossing) -> Images:

@@ -1,5 +1,6 @@
 """The fast adaptive boundary attack: project on the linearised class boundary, pulled towards the image."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -7,15 +8,17 @@ from torch import Tensor
 
 from tasks.attacks._class_boundary import false_position, nearest, straight
 from tasks.attacks._fab_projection import step_to_hyperplane
+from tasks.attacks._lone_class import lone_class
 from tasks.attacks.pgd import random_direction
 from tasks.cases import Budget, Norm
 from tasks.counted import CountedModel
 from tasks.metrics import Box, all_others, best_other, best_others, clip, length_of, rowwise, slack
 from tasks.parameters import Count, Positive, Share
 from tasks.per_sample import PerSample
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Scores, Steps
+from tasks.types import AttackError, Images, Labels, Scores, Steps
 
 _FINAL_STEPS = 3
 """Evaluations of the final search of each run."""
@@ -65,6 +68,7 @@ def fab(
     eps, a sample that is fooled within it takes part in no further run. Boundaries are aimed at a little beyond
     rounding, and the search ends a ten-thousandth of the distance beyond them.
     """
+    refuse(AttackError, refuses(classes=model.num_classes))
     with torch.no_grad():
         scores = model(images)
     best = _Best(model, images, labels, scores, budget.norm)
@@ -85,6 +89,11 @@ def fab(
         best.put(rows, part, *_FOUND)
     found = rowwise(best.distance.isfinite(), images)
     return torch.where(found, best.points, torch.nan), best.steps
+
+
+def refuses(*, classes: int) -> Iterator[str]:
+    """A single class."""
+    yield from lone_class("fab", classes)
 
 
 @dataclass(frozen=True)

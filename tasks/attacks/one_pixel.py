@@ -1,5 +1,6 @@
 """The one-pixel attack: differential evolution over the places and colours of a few pixels, on scores alone."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from tasks.counted import CountedModel
 from tasks.metrics import slack
 from tasks.parameters import Count, CountOrZero, Share
 from tasks.per_sample import PerSample
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, Rows, Scores, Steps
@@ -51,8 +53,7 @@ def one_pixel(
     Candidates are ranked by log-odds in float64: the same order, but on a sure model float32 has no other likelihoods
     than 1. An image that the model errs on anyway is returned as it is.
     """
-    if population < 3:
-        raise AttackError(f"one_pixel draws three different members of a population of {population}")
+    refuse(AttackError, refuses(population=population))
 
     def done(search: _Search) -> Tensor:
         lowest = search.fitness.amin(1)
@@ -85,6 +86,12 @@ def one_pixel(
                 search.advance(_children(search.members, drawn), at_once)
             search.without(torch.ones_like(search.fools), found)
     return found, steps
+
+
+def refuses(*, population: int) -> Iterator[str]:
+    """A population that is too small to evolve."""
+    if population < 3:
+        yield f"one_pixel draws three different members of a population of {population}"
 
 
 class _Search(PerSample):

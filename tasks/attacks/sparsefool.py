@@ -1,5 +1,6 @@
 """SparseFool: reach a boundary that DeepFool found by as few pixel values as possible, each as far as it may go."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,14 +8,16 @@ import torch
 from torch import Tensor
 
 from tasks.attacks._deepfool_walk import Rules, differs, walk
+from tasks.attacks._lone_class import lone_class
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import Box, clip, rowwise
 from tasks.parameters import Count, NonNegative, Positive
 from tasks.per_sample import PerSample
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Rows, Steps
+from tasks.types import AttackError, Images, Labels, Rows, Steps
 
 _WALK_STEPS = 50
 """Steps of each walk of DeepFool."""
@@ -65,6 +68,7 @@ def sparsefool(
     room it has; the normal is that at x_i + r; back comes the first point that fools, or the last. That code's default
     is 20 steps.
     """
+    refuse(AttackError, refuses(classes=model.num_classes))
     published = variant == "published"
     looks = model.num_classes
     rules = Rules("l2", None, overshoot, _LEAST, looks, looks, True) if published else Rules("l2", None, overshoot)
@@ -92,6 +96,11 @@ def sparsefool(
         for _ in range(_THINNINGS):
             _thin(model, images, labels, found, torch.nonzero(fooled & (made > 0))[:, 0])
     return found, made
+
+
+def refuses(*, classes: int) -> Iterator[str]:
+    """A single class."""
+    yield from lone_class("sparsefool", classes)
 
 
 @dataclass

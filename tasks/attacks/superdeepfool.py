@@ -1,17 +1,21 @@
 """SuperDeepFool: DeepFool, then the nearest point on the tangent plane of the boundary it found, again and again."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from tasks.attacks._class_boundary import drawn_back, nearest
 from tasks.attacks._deepfool_walk import BEYOND
+from tasks.attacks._lone_class import lone_class
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import Box, best_other, rowwise
 from tasks.parameters import Count, NonNegative
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Rows, Scores, Steps
+from tasks.types import AttackError, Images, Labels, Rows, Scores, Steps
 
 _RIVALS = 2
 """Classes that get a gradient after the first step: those whose boundary was nearest by their last gradients."""
@@ -53,6 +57,7 @@ def superdeepfool(
     best-scoring classes are looked at first, after that the two whose boundary was nearest. With a target there is
     one boundary, that to the best other class.
     """
+    refuse(AttackError, refuses(classes=model.num_classes))
     walk = _Walk(images, model.box, model.num_classes)
     rows = torch.arange(len(labels), device=labels.device)
     rivals = min(candidates, model.num_classes - 1)
@@ -78,6 +83,11 @@ def superdeepfool(
         ends = images[rows], labels[rows], walk.best[rows], walk.margins[rows], walk.first_margins[rows]
         walk.best[rows] = drawn_back(model.at(rows), *ends)
     return torch.where(rowwise(walk.distances.isfinite(), images), walk.best, walk.points), walk.steps
+
+
+def refuses(*, classes: int) -> Iterator[str]:
+    """A single class."""
+    yield from lone_class("superdeepfool", classes)
 
 
 class _Walk:

@@ -1,11 +1,12 @@
 """Universal adversarial perturbations: one perturbation for all images, fitted before the first is attacked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from tasks.attacks._fitting_set import too_many
 from tasks.attacks._universal_methods import Fitting, deepfool_pass, gradient_pass
 from tasks.cases import Budget
 from tasks.counted import CountedModel
@@ -114,3 +115,10 @@ def prepare(
 
 def _share(hits: Tensor) -> float:
     return float(hits.double().mean()) if len(hits) > 0 else 0.0
+
+
+def refuses(
+    *, fit_split: str, fit_samples: int | None, samples: int | None = None, train_samples: int | None = None
+) -> Iterator[str]:
+    """More images to fit than there are."""
+    yield from too_many(fit_split, fit_samples, samples if fit_split == "test" else train_samples)

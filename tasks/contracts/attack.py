@@ -5,23 +5,24 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tasks.contracts.attacking import (
-    Call,
-    Row,
-    budget_of,
-    called,
-    predicted,
-    rows_of,
-    scores_of,
-    state_of,
-    targets_of,
+from tasks.contracts.attack_rows import (
+    attacks_a_model_that_draws,
+    is_the_same_in_any_batch,
+    knows_its_norms,
+    minds_no_misclassified_sample,
+    moves_pixels_at_the_ends_of_the_box,
+    rounds_alike_in_a_fixed_batch,
+    stops_where_scores_are_not_finite,
+    takes_any_shape,
+    takes_one_sample,
 )
+from tasks.contracts.attacking import Call, budget_of, called, predicted, scores_of, state_of
 from tasks.contracts.declared import prepares_as_declared, read_as_declared, says_what_it_is
 from tasks.contracts.intact import left_alone, left_generator, whatever_the_generator
 from tasks.contracts.subject import Subject, UnaskedError, require
-from tasks.contracts.toys import Capped, Toy, Wavering, conv_net, deep_net, linear, pixels, seeded
+from tasks.contracts.toys import conv_net, deep_net, linear, pixels
+from tasks.contracts.watched import Bent, Low, Watched
 from tasks.metrics import distances, margins
-from tasks.types import Images, ModelError, Scores
 
 
 def gives_images_and_steps(subject: Subject) -> None:
@@ -66,14 +67,6 @@ def repeats_itself(subject: Subject) -> None:
         require(_same(first, second), f"called twice on the same images, in {space} units, it returned two things")
 
 
-def knows_its_norms(subject: Subject) -> None:
-    """It works in every norm that it names."""
-    for norm in subject.facts.norms:
-        budget = budget_of(subject, norm, beyond="allowed")
-        rows = rows_of(subject, pixels(4), budget=budget)
-        require(all(row["attacked"] for row in rows), f"not all samples were attacked in {norm}")
-
-
 def keeps_its_budget(subject: Subject) -> None:
     """It keeps the budget that it is given: in every norm, in pixels and standardised units, in a box and without."""
     if subject.facts.budget == "minimal":
@@ -99,18 +92,11 @@ def keeps_its_budget(subject: Subject) -> None:
 def attacks(subject: Subject) -> None:
     """It attacks: of images near a boundary it changes the prediction of some, as it is asked to."""
     near = 0.4 + 0.2 * pixels(12)
-    for model in (linear(3), conv_net(), deep_net(activation=_Low)):
+    for model in (linear(3), conv_net(), deep_net(activation=Low)):
         call = called(subject, near, model, budget_of(subject, times=6))
         if bool((call.there & _reached(call, predicted(model, call.images))).any()):
             return
     require(False, "no image of any model was fooled")
-
-
-class _Low(Capped):
-    """Flat above 0.1, so that there are images without a gradient."""
-
-    def __init__(self) -> None:
-        super().__init__(0.1)
 
 
 def aims_where_it_is_told(subject: Subject) -> None:
@@ -124,14 +110,19 @@ def aims_where_it_is_told(subject: Subject) -> None:
     if call.targets is None or not bool(call.there.any()):
         raise UnaskedError("nothing came back of any image of a linear model")
     scores, aims = scores_of(model, call.images).view(len(near), 2, 3), call.targets.view(len(near), 2)
-    for first, second in ((0, 1), (0, 2), (1, 2)):
-        told = scores[(aims[:, 0] == first) & (aims[:, 1] == second)]
-        for place, target in enumerate((first, second)):
-            aim = torch.full((len(told),), target)
-            ahead = (margins(told[:, place], aim) - margins(told[:, 1 - place], aim)).sign()
-            chance = 1.5 * float(ahead.abs().sum()) ** 0.5
-            require(ahead.sum() > chance, f"it comes no nearer to class {target} where that is its target")
-            require((told[:, place].argmax(1) == target).any(), f"no image was made class {target}, which all can be")
+    for pair in ((0, 1), (0, 2), (1, 2)):
+        told = scores[(aims == torch.tensor(pair)).all(1)]
+        _aims_at(told, pair[0])
+        _aims_at(told.flip(1), pair[1])
+
+
+def _aims_at(scores: Tensor, target: int) -> None:
+    """Of each image the scores where the target was aimed at, and where another class was, (n, 2, classes)."""
+    aim = torch.full((len(scores),), target)
+    ahead = (margins(scores[:, 0], aim) - margins(scores[:, 1], aim)).sign()
+    chance = 1.5 * float(ahead.abs().sum()) ** 0.5
+    require(ahead.sum() > chance, f"it comes no nearer to class {target} where that is its target")
+    require((scores[:, 0].argmax(1) == target).any(), f"no image was made class {target}, which all can be")
 
 
 def sees_what_it_declares(subject: Subject) -> None:
@@ -149,19 +140,6 @@ def sees_what_it_declares(subject: Subject) -> None:
         require(_same(call, other), "it declares to see predictions, but other scores of the same order change it")
 
 
-def stops_where_scores_are_not_finite(subject: Subject) -> None:
-    """Where the model's scores are not finite its shard fails, and names the sample."""
-    if subject.facts.knowledge == "none" or subject.facts.prepared:
-        raise UnaskedError("it never looks at the model while it attacks")
-    images = 0.5 + 0.4 * pixels(3)
-    try:
-        rows_of(subject, images, Fragile(images))
-    except ModelError as error:
-        require("not finite for" in str(error), f"it failed otherwise: {error}")
-    else:
-        require(False, "it ended, as if the model had been asked where its scores are NaN")
-
-
 def looks_through_what_it_is_given(subject: Subject) -> None:
     """It looks at the model through what it is given, so that each pass is counted for the sample it is of."""
     model, images = Watched(), pixels(6)
@@ -171,84 +149,6 @@ def looks_through_what_it_is_given(subject: Subject) -> None:
     passes = model.rows - before - len(images)
     counted = int(call.model.forwards.sum())
     require(passes == counted, f"the model was asked {passes} times, of which {counted} are counted")
-
-
-def takes_one_sample(subject: Subject) -> None:
-    """No sample and one sample are enough."""
-    for count in (0, 1):
-        rows = rows_of(subject, pixels(count))
-        require(len({row["sample"] for row in rows}) == count, f"{count} samples gave {len(rows)} rows")
-
-
-def takes_any_shape(subject: Subject) -> None:
-    """Images may have any shape and there may be two classes or a hundred."""
-    shape = (3, 5, 8)
-    for num_classes in (2, 100):
-        targets = (1,) if targets_of(subject) else None
-        rows = rows_of(subject, pixels(3, shape), linear(num_classes, shape=shape), targets=targets)
-        require(len(rows) == 3, f"3 images gave {len(rows)} rows")
-        require(all(row["steps"] is not None for row in rows if row["attacked"]), "an attacked sample has no steps")
-
-
-def is_the_same_in_any_batch(subject: Subject) -> None:
-    """Neither batch nor shard nor order changes a row."""
-    images = pixels(20)
-    whole = rows_of(subject, images)
-    for size in (1, 7):
-        _equal(rows_of(subject, images, batch_size=size), whole, f"in batches of {size}")
-    order = torch.randperm(20, generator=seeded(3))
-    shuffled = rows_of(subject, images[order], samples=order + 100)
-    _equal(sorted(shuffled, key=_place), sorted(whole, key=_place), "in another order")
-    shards = [rows_of(subject, images[part], samples=part + 100) for part in torch.split(torch.arange(20), 6)]
-    _equal([row for shard in shards for row in shard], whole, "in shards of 6")
-    if "targeted" in subject.facts.targeting:
-        whole = rows_of(subject, images[:8], targets="all")
-        require(len(whole) == 8 * 3, f"8 images with 3 targets each gave {len(whole)} rows")
-        for size in (1, 7):
-            _equal(rows_of(subject, images[:8], targets="all", batch_size=size), whole, f"with targets, by {size}")
-    standardised = budget_of(subject, space="standardised")
-    whole = rows_of(subject, images[:6], budget=standardised)
-    _equal(rows_of(subject, images[:6], budget=standardised, batch_size=4), whole, "in standardised units, by 4")
-
-
-def rounds_alike_in_a_fixed_batch(subject: Subject) -> None:
-    """In float32 its rows are the same to the bit in any batch, if the model's passes have a fixed size."""
-    model, images = conv_net(torch.float32), pixels(12, dtype=torch.float32)
-    whole = rows_of(subject, images, model, fixed_batch=4)
-    _equal(rows_of(subject, images, model, fixed_batch=4, batch_size=5), whole, "in batches of 5, in float32")
-
-
-def minds_no_misclassified_sample(subject: Subject) -> None:
-    """A sample that is misclassified already is no trouble."""
-    model, images = conv_net(), pixels(6)
-    labels = (predicted(model, images) + torch.arange(6) % 2) % 4
-    rows = rows_of(subject, images, model, labels=labels, attacked="all")
-    wrong = [row for row in rows if not row["clean_correct"]]
-    require(wrong, "no sample was misclassified")
-    require(all(row["attacked"] for row in wrong if row["target"] != row["label"]), "a sample was not attacked")
-    require(not any(row["success"] for row in wrong if row["target"] is None), "it succeeded before it began")
-
-
-def moves_pixels_at_the_ends_of_the_box(subject: Subject) -> None:
-    """Pixels at both ends of the box can move."""
-    images = torch.randint(0, 2, (8, 1, 6, 6), generator=seeded(4)).float()
-    rows = rows_of(subject, images, linear(2, dtype=torch.float32, seed=2))
-    moved = [row["l2"] > 0 for row in rows if row["l2"] is not None]
-    if not moved:
-        raise UnaskedError("nothing came back of any image of a linear model")
-    require(any(moved), "of images that are black and white throughout none has moved")
-
-
-def attacks_a_model_that_draws(subject: Subject) -> None:
-    """A model that draws numbers is attacked alike in every batch."""
-    if subject.facts.prepared:
-        raise UnaskedError("it is prepared beforehand")
-    images = pixels(6)
-    labels = predicted(Wavering(0.0), images)
-    whole, alone = (
-        rows_of(subject, images, Wavering(0.3), labels=labels, eot=2, draws=3, batch_size=size) for size in (64, 1)
-    )
-    _equal(alone, whole, "of a model that draws, one by one")
 
 
 def prepares_the_same_again(subject: Subject) -> None:
@@ -262,51 +162,6 @@ def prepares_the_same_again(subject: Subject) -> None:
     require(same, "prepared twice from the same images, it is two things")
 
 
-class Watched(Toy):
-    """Knows how many images it was asked about, and whether by somebody who wants a gradient."""
-
-    def __init__(self) -> None:
-        toy = conv_net()
-        super().__init__(toy.body, 0.3, 0.4)
-        self.double()
-        self.rows = 0
-        self.differentiated = False
-
-    def forward(self, images: Images) -> Scores:
-        """(batch, 4)."""
-        self.rows += len(images)
-        scores = super().forward(images)
-        if scores.requires_grad:
-            scores.register_hook(self._note)  # type: ignore[no-untyped-call]
-        return scores
-
-    def _note(self, _: Tensor) -> None:
-        self.differentiated = True
-
-
-class Bent(Watched):
-    """Predicts the same from scores that are in the same order but otherwise different."""
-
-    def forward(self, images: Images) -> Scores:
-        """(batch, 4)."""
-        scores = super().forward(images)
-        return scores**3 + scores
-
-
-class Fragile(Toy):
-    """Scores are NaN anywhere but on the images it knows."""
-
-    def __init__(self, known: Images) -> None:
-        super().__init__(linear(3).body)
-        self.known = known
-        self.double()
-
-    def forward(self, images: Images) -> Scores:
-        """(batch, 3)."""
-        near = (images[:, None] - self.known).abs().flatten(2).amax(2).amin(1) == 0
-        return torch.where(near[:, None], super().forward(images), torch.nan)
-
-
 def _reached(call: Call, seen: Tensor) -> Tensor:
     """Whether what the model sees is what the attack was asked for, (n,)."""
     return seen != call.labels if call.targets is None else seen == call.targets
@@ -314,17 +169,6 @@ def _reached(call: Call, seen: Tensor) -> Tensor:
 
 def _same(first: Call, second: Call) -> bool:
     return torch.equal(first.images, second.images) and torch.equal(first.steps, second.steps)
-
-
-def _equal(rows: list[Row], due: list[Row], how: str) -> None:
-    """Raise BrokenPromiseError, naming sample and column, where rows differ."""
-    for row, other in zip(rows, due, strict=True):
-        different = [name for name, value in row.items() if value != other[name]]
-        require(not different, f"{how}, sample {row['sample']} has another {', '.join(different)}")
-
-
-def _place(row: Row) -> tuple[int, int]:
-    return row["sample"], -1 if row["target"] is None else row["target"]
 
 
 PROMISES: tuple[Callable[[Subject], None], ...] = (

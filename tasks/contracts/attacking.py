@@ -140,25 +140,29 @@ def called(
     """
     model = conv_net().to(images.dtype) if model is None else model
     budget = budget or budget_of(subject)
-    scores, rows = scores_of(model, images), torch.arange(len(images))
-    labels, classes = scores.argmax(1), scores.shape[1]
+    scores = scores_of(model, images)
     state = state_of(subject, model, budget, images) if state is None else state
-    aims, targets = None, targets or targets_of(subject)
-    if targets is not None:
-        aims = all_others(labels, classes) if targets == "all" else torch.tensor(targets).expand(len(labels), -1)
-        rows, aims = rows.repeat_interleave(aims.shape[1]), aims.flatten()
-    samples, labels = rows + 100, labels[rows]
+    rows, aims = _pairs(scores, targets or targets_of(subject))
+    samples, labels, classes = rows + 100, scores.argmax(1)[rows], scores.shape[1]
+    noise, streams = (Streams(key, samples, aims) for key in ("noise", "draws"))
     with frozen(model):
-        counted = CountedModel(
-            model, samples, budget, num_classes=classes, targets=aims, noise=Streams("noise", samples, aims)
-        )
+        counted = CountedModel(model, samples, budget, num_classes=classes, targets=aims, noise=noise)
         inputs = counted.inputs(images[rows])
-        prepared = () if state is None else (state,)
-        given, streams = (inputs.clone(), labels.clone()), Streams("draws", samples, aims)
+        given = inputs.clone(), labels.clone()
         with held(model):
-            returned, steps = subject.make(counted, *given, budget, streams, *prepared)
+            returned, steps = subject.make(counted, *given, budget, streams, *(() if state is None else (state,)))
         there = arrived(subject.name, returned, steps, inputs, samples)
     return Call(counted, inputs, labels, aims, given, returned.detach(), steps, there)
+
+
+def _pairs(scores: Tensor, targets: Targets) -> tuple[Tensor, Labels | None]:
+    """The place of the image of each row, and the target: an image has a row for each of its targets, if any."""
+    rows = torch.arange(len(scores))
+    if targets is None:
+        return rows, None
+    labels, classes = scores.argmax(1), scores.shape[1]
+    aims = all_others(labels, classes) if targets == "all" else torch.tensor(targets).expand(len(labels), -1)
+    return rows.repeat_interleave(aims.shape[1]), aims.flatten()
 
 
 def scores_of(model: nn.Module, images: Images) -> Tensor:

@@ -5,6 +5,7 @@ Knows nothing of what a probe promises.
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,19 +46,19 @@ def measured(
         num_classes = num_classes or model(torch.zeros_like(images[:1])).shape[1]
         labels = model(images).argmax(1) if labels is None else labels
     samples = torch.arange(len(images)) + 100 if samples is None else samples
+
+    def counted(module: nn.Module, part: slice) -> CountedModel:
+        streams = Streams("one key", samples[part])
+        how: dict[str, Any] = {"num_classes": num_classes, "noise": streams, "fixed_batch": fixed_batch}
+        return CountedModel(module, samples[part], _BUDGET, **how)
+
     parts: list[list[Measure]] = []
     with frozen(model), held(model):
         for start in range(0, max(len(images), 1), batch_size):
             part = slice(start, start + batch_size)
-            streams = Streams("one key", samples[part])
-            seen, looked_at = (
-                CountedModel(
-                    each, samples[part], _BUDGET, num_classes=num_classes, noise=streams, fixed_batch=fixed_batch
-                )
-                for each in (model, source or model)
-            )
-            sources = () if not subject.facts.sourced else (seen if source is None else looked_at,)
-            parts.append(subject.make(seen, images[part], labels[part], streams, *sources))
+            seen = counted(model, part)
+            sources = [seen if source is None else counted(source, part)] if subject.facts.sourced else []
+            parts.append(subject.make(seen, images[part], labels[part], Streams("one key", samples[part]), *sources))
             seen.check()
     return _joined(parts)
 

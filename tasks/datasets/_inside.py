@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tasks.data import stays_inside
+from tasks.data import outside
+from tasks.refusals import refuse
 from tasks.types import DataError
 
 
@@ -11,6 +12,5 @@ def inside(root: Path, folder: str) -> Path:
 
     Raises DataError where the name leads out of the root.
     """
-    if not stays_inside(folder):
-        raise DataError(f"{folder!r} is not inside the data root: give a relative path without '..'")
+    refuse(DataError, outside(folder))
     return root / folder

@@ -30,6 +30,7 @@ _STD = (0.2023, 0.1994, 0.2010)
     version=1,
     paper="https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
     samples=10_000,
+    train_samples=50_000,
     shape=(3, 32, 32),
     classes=10,
     files={

@@ -59,6 +59,7 @@ _STD = (0.2673, 0.2564, 0.2762)
     version=1,
     paper="https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
     samples=10_000,
+    train_samples=50_000,
     shape=(3, 32, 32),
     classes={"labels": {"fine": 100, "coarse": 20}},
     files={"train": ("cifar-100-binary/train.bin",), "test": ("cifar-100-binary/test.bin",)},

@@ -13,6 +13,7 @@ _TRAIN = 1_200
     version=1,
     paper="https://doi.org/10.24432/C50P49",
     samples=597,
+    train_samples=1_200,
     shape=(1, 8, 8),
     classes=10,
 )

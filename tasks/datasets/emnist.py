@@ -20,6 +20,7 @@ _LAYOUT = Layout(
     version=1,
     paper="https://arxiv.org/abs/1702.05373",
     samples=116_323,
+    train_samples=697_932,
     shape=(1, 28, 28),
     classes=62,
     files={

@@ -25,6 +25,7 @@ _CLASSES = (
     version=1,
     paper="https://arxiv.org/abs/1708.07747",
     samples=10_000,
+    train_samples={"train_on": {"train": 60_000, "test": 10_000}},
     shape=(1, 28, 28),
     classes=10,
     files={

@@ -1,13 +1,17 @@
 """Any image dataset that lies in folders, one for each class."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from tasks.data import outside
 from tasks.datasets._inside import inside
 from tasks.datasets._pictures import Decoding, mean_and_std, read_pictures
+from tasks.datasets._statistics import unfit_statistics
 from tasks.parameters import Count, Positive
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.types import DataError, DataRoot, Labels, Split
 
@@ -47,6 +51,10 @@ def imagefolder(
     test split then decodes as well. Nothing is downloaded. How many samples there are is not known beforehand: a spec
     gives a count. Raises DataError where files are missing, torn or foreign, or images are not all of one shape.
     """
+    refuse(
+        DataError,
+        refuses(folder=folder, train_folder=train_folder, test_folder=test_folder, mode=mode, mean=mean, std=std),
+    )
     place = inside(root.path, folder)
     train = _listed(inside(place, train_folder))
     if empty := [name for name, files in train.items() if not files]:
@@ -101,3 +109,17 @@ def _is_shown(path: Path) -> bool:
 
 def _is_image(path: Path) -> bool:
     return _is_shown(path) and path.suffix.lower() in _SUFFIXES and path.is_file()
+
+
+def refuses(
+    *,
+    folder: str,
+    train_folder: str,
+    test_folder: str,
+    mode: str | None,
+    mean: list[float] | None,
+    std: list[float] | None,
+) -> Iterator[str]:
+    """Folders that are not the data root's, and a mean or a standard deviation for other channels."""
+    yield from outside(folder, train_folder, test_folder)
+    yield from unfit_statistics(mode, mean, std)

@@ -12,6 +12,7 @@ _CLASSES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
     version=1,
     paper="https://arxiv.org/abs/1812.01718",
     samples=10_000,
+    train_samples=60_000,
     shape=(1, 28, 28),
     classes=10,
     files={

@@ -10,6 +10,7 @@ from tasks.types import DataRoot, Split
     version=1,
     paper="https://doi.org/10.1109/5.726791",
     samples=10_000,
+    train_samples=60_000,
     shape=(1, 28, 28),
     classes=10,
     files={

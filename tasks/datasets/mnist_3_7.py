@@ -12,6 +12,7 @@ from tasks.types import DataRoot, Split
     version=1,
     paper="https://doi.org/10.1109/5.726791",
     samples=2_038,
+    train_samples=12_396,
     shape=(1, 28, 28),
     classes=2,
     files={

@@ -1,14 +1,18 @@
 """Any image dataset that lies in Parquet files, such as those of the Hugging Face hub."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from tasks.data import outside
 from tasks.datasets._inside import inside
 from tasks.datasets._parquet import find_files, read_class_names, read_images, read_labels
 from tasks.datasets._pictures import Decoding, mean_and_std
+from tasks.datasets._statistics import unfit_statistics
 from tasks.parameters import Count, Positive
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.types import DataError, DataRoot, Labels, Split
 
@@ -47,6 +51,7 @@ def parquet(
     test split then decodes as well. Nothing is downloaded. How many samples there are is not known beforehand: a spec
     gives a count. Raises DataError where files are missing, torn or foreign, or images are not all of one shape.
     """
+    refuse(DataError, refuses(folder=folder, mode=mode, size=size, crop=crop, mean=mean, std=std))
     place = inside(root.path, folder)
     paths, train = find_files(place, split), find_files(place, "train")
     names, labels = _classes(train, paths, label)
@@ -72,3 +77,19 @@ def _classes(train: list[Path], paths: list[Path], column: str) -> tuple[tuple[s
             f"{len(class_of)} labels of the training split"
         )
     return names or tuple(map(str, known)), torch.tensor([class_of[label] for label in found])
+
+
+def refuses(
+    *,
+    folder: str,
+    mode: str | None,
+    size: int | None,
+    crop: int | None,
+    mean: list[float] | None,
+    std: list[float] | None,
+) -> Iterator[str]:
+    """A folder that is not the data root's, a square that does not fit, statistics for other channels."""
+    yield from outside(folder)
+    if size is not None and crop is not None and crop > size:
+        yield f"crop: no square of {crop} fits into images whose shorter side is {size}"
+    yield from unfit_statistics(mode, mean, std)

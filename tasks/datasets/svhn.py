@@ -21,6 +21,7 @@ _STD = (0.1980, 0.2010, 0.1970)
     version=1,
     paper="http://ufldl.stanford.edu/housenumbers/nips2011_housenumbers.pdf",
     samples=26_032,
+    train_samples=73_257,
     shape=(3, 32, 32),
     classes=10,
     files={"train": ("train_32x32.mat",), "test": ("test_32x32.mat",)},

@@ -24,6 +24,7 @@ _STD = (0.2770, 0.2691, 0.2821)
     version=1,
     paper="http://vision.stanford.edu/teaching/cs231n/reports/2015/pdfs/yle_project.pdf",
     samples=10_000,
+    train_samples=100_000,
     shape=(3, 64, 64),
     classes=200,
     files={

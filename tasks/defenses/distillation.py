@@ -10,7 +10,7 @@ from tasks.training.objective import Defense, Loss
 from tasks.types import Images, Labels, Scores
 
 
-@component("defense", version=1, paper="https://arxiv.org/abs/1511.04508", base={"teacher": True})
+@component("defense", version=1, paper="https://arxiv.org/abs/1511.04508", base={"teacher": True}, loss=True)
 def distillation(*, temperature: Positive = 20, teacher: bool = False) -> Defense:
     """Defensive distillation (Papernot et al. 2016): train on a teacher's probabilities at a high temperature.
 

@@ -12,7 +12,7 @@ from tasks.training.objective import Defense
 from tasks.types import Images, Labels, Scores
 
 
-@component("defense", version=1, paper="https://arxiv.org/abs/1711.09404")
+@component("defense", version=1, paper="https://arxiv.org/abs/1711.09404", loss=True)
 def gradient_regularisation(*, strength: Positive = 1.0, norm: Literal["l2", "l1"] = "l2") -> Defense:
     """A penalty on the loss's gradient in the pixels.
 

@@ -1,6 +1,6 @@
 """What acquiring an image again would do to it, in front of the model: in training and whenever the model predicts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Literal
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tasks import noise
 from tasks.model import Classifier
 from tasks.parameters import Positive
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.training.objective import Defense
 from tasks.types import Images, TaskError
@@ -63,7 +64,7 @@ def input_transformation(
     same: their own. Together with another part that is put in front of the model, each is given what the one before it
     made. Raises TaskError for a strength that means nothing for the kind.
     """
-    _refuse(kind, strength)
+    refuse(TaskError, refuses(kind=kind, strength=strength))
     transforms: dict[str, Callable[[Images], Images]] = {
         "translate": partial(_translate, reach=int(strength)),
         "noise": partial(_add_noise, sigma=strength),
@@ -79,8 +80,8 @@ def input_transformation(
     return Defense(adapt=adapt)
 
 
-def _refuse(kind: str, strength: float) -> None:
-    """Raise TaskError for a strength that means nothing for the kind."""
+def refuses(*, kind: str, strength: float) -> Iterator[str]:
+    """A strength that means nothing for the kind."""
     right = {
         "translate": ("a whole number of pixels", strength == int(strength)),
         "crop_resize": ("a share below 1 of the side", strength < 1),
@@ -89,7 +90,7 @@ def _refuse(kind: str, strength: float) -> None:
     }
     due, is_right = right.get(kind, ("", True))
     if not is_right:
-        raise TaskError(f"input_transformation: strength is {strength}, but for {kind} it is {due}")
+        yield f"input_transformation: strength is {strength}, but for {kind} it is {due}"
 
 
 def _translate(images: Images, reach: int) -> Images:

@@ -9,7 +9,7 @@ from tasks.training.objective import Defense
 from tasks.types import Images, Labels, Scores
 
 
-@component("defense", version=1, paper="https://arxiv.org/abs/1512.00567")
+@component("defense", version=1, paper="https://arxiv.org/abs/1512.00567", loss=True)
 def label_smoothing(*, smoothing: Rate = 0.1) -> Defense:
     """Label smoothing (Szegedy et al. 2016): cross-entropy with labels mixed with the uniform distribution.
 

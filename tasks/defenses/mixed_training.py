@@ -1,6 +1,7 @@
 """Adversarial training with a mix of attacks, one of them or none for each batch."""
 
 import functools
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from tasks.counted import CountedModel
 from tasks.defenses._crafting import evaluating, fgsm, pgd, step_length, uniform
 from tasks.model import Classifier
 from tasks.parameters import Count, Positive, Share
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.training.objective import Craft, Defense
@@ -48,8 +50,7 @@ def mixed_training(
 
     Raises TaskError where no attack is listed.
     """
-    if not attacks:
-        raise TaskError("mixed_training: attacks is empty; list some of pgd, fgsm, cw, noise, or train naturally")
+    refuse(TaskError, refuses(attacks=attacks))
     length = step_length(alpha, eps, steps)
 
     def by_pgd(model: Classifier, images: Images, labels: Labels) -> Images:
@@ -80,3 +81,9 @@ def mixed_training(
         return crafts[int(torch.randint(len(crafts), ()))](model, images, labels)
 
     return Defense(craft=craft)
+
+
+def refuses(*, attacks: Sequence[str]) -> Iterator[str]:
+    """No attack to draw."""
+    if not attacks:
+        yield "mixed_training: attacks is empty; list some of pgd, fgsm, cw, noise, or train naturally"

@@ -1,8 +1,8 @@
 """Weights that are noisy in training and at test, by amounts that are trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,10 @@ from tasks import noise
 from tasks.defenses._weights import weighted_layers
 from tasks.model import Classifier
 from tasks.parameters import Positive
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.training.objective import Defense
+from tasks.types import TaskError
 
 
 class WeightNoise(nn.Module):
@@ -83,12 +85,24 @@ def parametric_noise(
     """
 
     def adapt(model: Classifier) -> None:
-        for layer in weighted_layers(model):
+        layers = weighted_layers(model)
+        refuse(TaskError, _repeated(2 if any(isinstance(layer, NoisyLayer) for layer in layers) else 1))
+        for layer in layers:
             register_parametrization(layer, "weight", WeightNoise(alpha, trainable=trainable))
             layer.__class__ = _noisy(type(layer))  # type: ignore[assignment,arg-type] # made from its own class
             layer.stochastic = evaluation == "noise"  # type: ignore[assignment] # a flag among modules
 
     return Defense(adapt=adapt)
+
+
+def refuses(*, defense: Any) -> Iterator[str]:  # noqa: ANN401 - a `tasks.refusals.Part`
+    """Noise in weights that are noisy already."""
+    yield from _repeated(sum(part.name == "parametric_noise" for part in defense.all))
+
+
+def _repeated(times: int) -> Iterator[str]:
+    if times > 1:
+        yield "parametric_noise: there can be but one in a combination, as its noise is in every weight"
 
 
 @cache

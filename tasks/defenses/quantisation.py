@@ -1,5 +1,7 @@
 """Activations of few levels, behind layers that do not stretch distances."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
@@ -7,6 +9,7 @@ from torch.nn.utils.parametrize import register_parametrization
 from tasks.defenses._weights import gram_penalty, weighted_layers
 from tasks.model import Classifier
 from tasks.parameters import Count, NonNegative, Positive
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.training.objective import Defense
 from tasks.types import Images, Labels, ModelError
@@ -37,6 +40,10 @@ class WeightQuantiser(nn.Module):
         return quantised(weight, self.bits, -largest, largest)
 
 
+_MOST_BITS = 127
+"""With more, the number of levels is beyond float32."""
+
+
 @component("defense", version=1, paper="https://arxiv.org/abs/1904.08444")
 def quantisation(
     *, bits: Count = 4, cap: Positive = 6.0, beta: NonNegative = 1e-3, weight_bits: Count | None = None
@@ -54,6 +61,7 @@ def quantisation(
     rounding, and is 0 outside of the range; attacks get the same. For images of few bits, combine this with
     `input_transformation`. Raises ModelError where an activation of the cell is not part of its body.
     """
+    refuse(ModelError, refuses(bits=bits, weight_bits=weight_bits))
 
     def adapt(model: Classifier) -> None:
         parts = set(model.body.modules())
@@ -70,3 +78,10 @@ def quantisation(
         return gram_penalty(model, beta)
 
     return Defense(adapt=adapt, penalty=penalty if beta else None)
+
+
+def refuses(*, bits: int, weight_bits: int | None) -> Iterator[str]:
+    """More levels than there are numbers."""
+    for name, given in (("bits", bits), ("weight_bits", weight_bits)):
+        if given is not None and given > _MOST_BITS:
+            yield f"quantisation: {name} is {given}, and 2^{given} levels are more than float32 can count"

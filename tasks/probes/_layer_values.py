@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tasks.counted import CountedModel
+from tasks.places import beyond_places, chosen_places
+from tasks.refusals import refuse
 from tasks.types import TaskError
 
 T = TypeVar("T")
@@ -20,13 +22,8 @@ def activation_layers(model: CountedModel, layers: list[int] | None) -> dict[str
     """
     modules: list[nn.Module] = model.classifier.activations
     count = len(modules)
-    if wrong := [number for number in layers or () if not 1 <= abs(number) <= count]:
-        raise TaskError(
-            f"layers: {wrong} are not among the model's {count} activations, 1 to {count} or -1 to -{count}"
-        )
-    every = range(1, count + 1)
-    wanted = every if layers is None else sorted({number if number > 0 else count + 1 + number for number in layers})
-    return {str(number): modules[number - 1] for number in wanted}
+    refuse(TaskError, beyond_places(layers, count, "model"))
+    return {str(number): modules[number - 1] for number in chosen_places(layers, count)}
 
 
 @contextmanager

@@ -1,18 +1,24 @@
 """In which regime a network's hidden units work: linear, nonlinear or saturated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from tasks.counted import CountedModel
+from tasks.places import beyond_places, chosen_places
 from tasks.probes._layer_values import activation_layers, looking
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Measure, TaskError
 
 Regimes = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+_WITHOUT = ("lwta",)
+"""The activations that do not say which net values are linear."""
 
 
 @component("probe", version=1, paper="https://doi.org/10.1007/978-3-030-61609-0_6")
@@ -43,14 +49,27 @@ def activation_regimes(
 def _regimes(name: str, module: nn.Module) -> Regimes:
     regimes: Regimes | None = getattr(module, "regimes", None)
     if regimes is None:
-        raise TaskError(
-            f"activation_regimes: the activation of layer {name}, {type(module).__name__}, does not say which net "
-            "values are linear and which saturated: it has no `regimes`"
-        )
-    return regimes
+        refuse(TaskError, [_without(name, type(module).__name__)])
+    return cast("Regimes", regimes)
 
 
 def _shares(regimes: Regimes, net: Tensor) -> dict[str, Tensor]:
     linear, saturated = regimes(net)
     masks = {"linear": linear, "nonlinear": ~(linear | saturated), "saturated": saturated}
     return {regime: mask.flatten(1).double().mean(1) for regime, mask in masks.items()}
+
+
+def refuses(*, layers: Sequence[int] | None, widths: Sequence[int], activation: Any) -> Iterator[str]:  # noqa: ANN401 - a `tasks.refusals.Part`
+    """Layers that there are not, or whose activation does not know its regimes."""
+    count = len(widths)
+    yield from beyond_places(layers, count, "model")
+    own = chosen_places(activation.parameters["layers"], count)
+    if activation.name in _WITHOUT and (blind := [each for each in chosen_places(layers, count) if each in own]):
+        yield _without(str(blind[0]), activation.name)
+
+
+def _without(layer: str, activation: str) -> str:
+    return (
+        f"activation_regimes: the activation of layer {layer}, {activation}, does not say which net values are linear "
+        "and which saturated: it has no `regimes`"
+    )

@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from scipy import special  # scipy has no annotations
 from torch import Tensor, nn
 
+from tasks.attacks._lone_class import lone_class
 from tasks.counted import CountedModel
 from tasks.defenses.randomised_smoothing import GaussianNoise
 from tasks.noise import is_stochastic
 from tasks.parameters import Count, Positive, Rate
-from tasks.registry import component
+from tasks.refusals import refuse
+from tasks.registry import component, is_built_in
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Measure, TaskError
 
@@ -53,8 +56,7 @@ def certified_radius(
     where `sigma` is not given and the model has not exactly one smoothing layer.
     """
     layers = [layer for layer in model.classifier.modules() if isinstance(layer, GaussianNoise)]
-    if sigma is None and len(layers) != 1:
-        raise TaskError(f"certified_radius: the model has {len(layers)} smoothing layers, so sigma must be given")
+    refuse(TaskError, [*lone_class("certified_radius", model.num_classes), *_undecided(sigma, len(layers))])
     deviation = layers[0].sigma if sigma is None else sigma
     with torch.no_grad(), _without(GaussianNoise, model.classifier):
         top = _votes(model, images, streams, "select", n0, deviation).argmax(1)
@@ -132,3 +134,15 @@ def _without(kind: type[nn.Module], model: nn.Module) -> Iterator[None]:
     finally:
         for parent, name, child in places:
             setattr(parent, name, child)
+
+
+def refuses(*, sigma: float | None, defense: Any, classes: int | None = None) -> Iterator[str]:  # noqa: ANN401 - a `tasks.refusals.Part`
+    """A sigma that is left to the smoothing layer of a model that has none, or several."""
+    yield from lone_class("certified_radius", classes)
+    if all(is_built_in("defense", part.name) for part in defense.all):
+        yield from _undecided(sigma, sum(part.name == "randomised_smoothing" for part in defense.all))
+
+
+def _undecided(sigma: float | None, layers: int) -> Iterator[str]:
+    if sigma is None and layers != 1:
+        yield f"certified_radius: the model has {layers} smoothing layers, so sigma must be given"

@@ -1,12 +1,16 @@
 """How steep the loss is in the image."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
+from tasks.attacks._lone_class import lone_class
 from tasks.counted import CountedModel
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Measure
+from tasks.types import Images, Labels, Measure, TaskError
 
 
 @component("probe", version=1, paper="https://doi.org/10.1007/978-3-030-61609-0_6")
@@ -28,6 +32,7 @@ def input_gradient(
     second largest score, from the code of softRmax (https://arxiv.org/abs/2203.12693): the reciprocal of a linear
     model's l2 distance to the decision boundary. None where the two are equal. One forward and two backwards.
     """
+    refuse(TaskError, refuses(classes=model.num_classes))
     with torch.enable_grad():
         leaf = images.detach().requires_grad_()
         scores = model(leaf)
@@ -53,3 +58,8 @@ def _norm(rows: Tensor, order: float) -> Tensor:
     """(batch,), in float64: the squares of small gradients are 0 in float32."""
     norm: Tensor = torch.linalg.vector_norm(rows, order, dim=1, dtype=torch.float64)
     return norm
+
+
+def refuses(*, classes: int) -> Iterator[str]:
+    """A single class."""
+    yield from lone_class("input_gradient", classes)

@@ -1,5 +1,6 @@
 """How much a small change of the image has grown, layer by layer."""
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import clip
 from tasks.parameters import Count, Positive
+from tasks.places import beyond_places
 from tasks.probes._layer_values import activation_layers, looking
 from tasks.registry import component
 from tasks.streams import Streams
@@ -84,3 +86,8 @@ def _growth(outputs: Tensor) -> dict[str, Tensor]:
 
 def _ratio(distance: Tensor, size: Tensor) -> Tensor:
     return torch.where(size > 0, distance / size, torch.nan)
+
+
+def refuses(*, layers: Sequence[int] | None, widths: Sequence[int]) -> Iterator[str]:
+    """Layers that there are not."""
+    yield from beyond_places(layers, len(widths), "model")

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from tasks.given import as_pixels
 from tasks.model import derive_seed
+from tasks.refusals import refuse
+from tasks.training.amounts import num_held_out, too_few
 from tasks.types import Images, Labels, Split, TaskError
 
 
@@ -92,13 +94,9 @@ def _drawn(there: int, count: int, generator: torch.Generator) -> Tensor:
 
 def _hold_out(data: Data, share: float, seed: int) -> tuple[Data, Data]:
     """What is left to train on, and the share that is held out of it."""
-    num_held_out = round(share * len(data))
-    if share and not 0 < num_held_out < len(data):
-        raise TaskError(
-            f"validation: {share} of {len(data)} training images is {num_held_out}: one part would be empty"
-        )
+    refuse(TaskError, too_few(len(data), share, None))
     rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(derive_seed(seed, "validation")))
-    held_out, kept = rows.tensor_split([num_held_out])
+    held_out, kept = rows.tensor_split([num_held_out(len(data), share)])
     return (data.subset(kept) if share else data), data.subset(held_out)
 
 
@@ -106,7 +104,6 @@ def _some(data: Data, samples: int | None, seed: int) -> Data:
     """So many of the images, drawn with the cell's seed."""
     if samples is None:
         return data
-    if samples > len(data):
-        raise TaskError(f"training: samples is {samples}, but there are {len(data)} training images")
+    refuse(TaskError, too_few(len(data), 0.0, samples))
     drawn = torch.randperm(len(data), generator=torch.Generator().manual_seed(derive_seed(seed, "samples")))
     return data.subset(drawn[:samples])

@@ -3,14 +3,17 @@
 Says what its parameters mean for the parts of `tasks/training`. Knows nothing of cells.
 """
 
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from tasks.model import Classifier
 from tasks.parameters import Count, CountOrZero, NonNegative, Positive, Rate
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.schema import HISTORY
+from tasks.training.amounts import too_few
 from tasks.training.batches import Epochs, on
 from tasks.training.keeping import Keeping
 from tasks.training.loop import Loop, OnEpoch
@@ -67,17 +70,22 @@ def standard(
     With `natural_epochs` the weights to begin with are those of the same cell trained so long without a defense: it
     is a cell of its own, trained before. Raises ModelError and TaskError as `train` does.
     """
-    _refuse_contradictions(
-        {
-            "momentum and nesterov are for the optimizer sgd": (momentum > 0 or nesterov) and optimizer != "sgd",
-            "nesterov needs a momentum": nesterov and not momentum,
-            "cosine_t_max is for the schedule cosine": cosine_t_max is not None and schedule != "cosine",
-            "milestones are for the schedule step, which needs them": bool(milestones) != (schedule == "step"),
-            "factor is for the schedules step and plateau": factor is not None and schedule not in FACTORS,
-            _needs_validation("checkpoint best_validation"): checkpoint == "best_validation" and not validation,
-            _needs_validation("the schedule plateau"): schedule == "plateau" and not validation,
-            _needs_validation("early_stopping"): early_stopping is not None and not validation,
-        }
+    refuse(
+        TaskError,
+        refuses(
+            optimizer=optimizer,
+            momentum=momentum,
+            nesterov=nesterov,
+            schedule=schedule,
+            cosine_t_max=cosine_t_max,
+            milestones=milestones,
+            factor=factor,
+            early_stopping=early_stopping,
+            validation=validation,
+            samples=samples,
+            checkpoint=checkpoint,
+            train_samples=len(train.labels),
+        ),
     )
     device = model.mean.device
     stepper = make_optimizer(model, optimizer, momentum, weight_decay, nesterov=nesterov)
@@ -95,10 +103,40 @@ def standard(
     return pa.Table.from_pylist(loop.run(state, on_epoch), schema=HISTORY)
 
 
+def refuses(
+    *,
+    optimizer: str,
+    momentum: float,
+    nesterov: bool,
+    schedule: str,
+    cosine_t_max: int | None,
+    milestones: Sequence[int],
+    factor: float | None,
+    early_stopping: int | None,
+    validation: float,
+    samples: int | None,
+    checkpoint: str,
+    natural_epochs: int = 0,
+    train_samples: int | None = None,
+    defense: Any = None,  # noqa: ANN401 - a `tasks.refusals.Part`
+) -> Iterator[str]:
+    """Parameters that contradict each other, more images than there are, and natural epochs before a teacher's."""
+    wrong = {
+        "momentum and nesterov are for the optimizer sgd": (momentum > 0 or nesterov) and optimizer != "sgd",
+        "nesterov needs a momentum": nesterov and not momentum,
+        "cosine_t_max is for the schedule cosine": cosine_t_max is not None and schedule != "cosine",
+        "milestones are for the schedule step, which needs them": bool(milestones) != (schedule == "step"),
+        "factor is for the schedules step and plateau": factor is not None and schedule not in FACTORS,
+        _needs_validation("checkpoint best_validation"): checkpoint == "best_validation" and not validation,
+        _needs_validation("the schedule plateau"): schedule == "plateau" and not validation,
+        _needs_validation("early_stopping"): early_stopping is not None and not validation,
+    }
+    yield from (f"training: {text}" for text, is_wrong in wrong.items() if is_wrong)
+    if train_samples is not None:
+        yield from too_few(train_samples, validation, samples)
+    if natural_epochs and defense is not None and any(each.facts.has_base(each.parameters) for each in defense.all):
+        yield f"training: {defense.name} learns from a model of its own, so that natural_epochs cannot go with it"
+
+
 def _needs_validation(what: str) -> str:
     return f"{what} needs a validation share above 0"
-
-
-def _refuse_contradictions(wrong: dict[str, bool]) -> None:
-    if any(wrong.values()):
-        raise TaskError("training: " + "; ".join(text for text, is_wrong in wrong.items() if is_wrong))

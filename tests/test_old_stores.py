@@ -1,0 +1,189 @@
+"""Stores that earlier versions made: nothing of them is done again, and every question has the answer that it had."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from old_stores import FOLDERS, LAUNCH, answer, call
+
+from grid.plan.expand import expand
+from grid.questions import TABLES
+from grid.spec.read import load_spec
+from grid.store.store import Store
+from tasks.cases import Case
+
+RESULTS = ("cells", "prepared", "shards", "training", "failures", "store.json")
+"""What of a store no version may touch where nothing is missing."""
+
+ANSWERS = {
+    f"{folder.name}: {' '.join(known['words'])}": (folder, known)
+    for folder in FOLDERS
+    for known in json.loads((folder / "answers.json").read_text())
+}
+
+
+@pytest.fixture(params=FOLDERS, ids=lambda folder: folder.name)
+def old(request, tmp_path, monkeypatch):
+    """A copy of an old store beside its spec, as the folder where commands run."""
+    shutil.copytree(request.param, tmp_path / "old")
+    monkeypatch.chdir(tmp_path / "old")
+    return tmp_path / "old"
+
+
+def results(folder):
+    files = (path for name in RESULTS for path in [folder / "store" / name, *(folder / "store" / name).rglob("*")])
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.is_file()}
+
+
+def launch(*words):
+    result = call(*LAUNCH, "--quiet", "--json", *words)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def plan(*words):
+    result = call("plan", "spec.yaml", "--store", "store", "--json", *words)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def lacks(facts):
+    """What a plan says is to be done."""
+    counts = {name: facts[name] for name in ("cells_to_train", "attacks_to_prepare", "shards_to_run")}
+    missing = facts["samples_wanted"] - facts["samples_stored"]
+    return {name: count for name, count in {**counts, "samples": missing}.items() if count}
+
+
+def differences(then, now, where=""):
+    """Each place at which two JSON values differ, as a line."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        names = [*then, *(name for name in now if name not in then)]
+        pairs = [(f"{where}.{name}".strip("."), then.get(name, "-"), now.get(name, "-")) for name in names]
+        return [line for place, a, b in pairs for line in differences(a, b, place)]
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        pairs = enumerate(zip(then, now, strict=True))
+        return [line for number, (a, b) in pairs for line in differences(a, b, f"{where}.{number}")]
+    return [] if then == now else [f"{where}: {json.dumps(then)} is now {json.dumps(now)}"]
+
+
+def nearest(now, known):
+    """In what a JSON value differs from that which is most like it."""
+    return min((differences(then, now) for then in known), key=len, default=["nothing like it is stored"])
+
+
+def what_changed(*overrides):
+    """Of every cell and case that the spec stands for, and that is not in the store by its id: how it was stored."""
+    store = Store("store")
+    cells = {facts["cell_id"]: facts["cell"] for facts in store.cells.all()}
+    files = [file for case in store.shards.cases() for file in store.shards.inventory(case, None).whole]
+    cases = [json.loads(file.resolved) for file in files]
+    lines = {}
+    for wanted in expand(load_spec(Path("spec.yaml"), overrides=overrides)):
+        of_cell = [] if wanted.cell.id in cells else nearest(wanted.cell.resolved(), cells.values())
+        of_cases = [
+            line
+            for each in wanted.cases()
+            if isinstance(each.case, Case) and each.case.id not in store.shards.cases()
+            for line in nearest(each.case.resolved(), cases)
+        ]
+        lines |= dict.fromkeys([*of_cell, *of_cases])
+    return "\n".join(["ids changed:", *lines] if lines else ["every id is in the store"])
+
+
+def test_a_plan_of_the_same_spec_says_that_nothing_is_missing(old):
+    before = results(old)
+    assert lacks(plan()) == {}, what_changed()
+    assert "nothing is missing" in call("plan", "spec.yaml", "--store", "store").stdout
+    assert results(old) == before
+
+
+def test_a_launch_of_the_same_spec_runs_nothing_and_leaves_every_result_as_it_is(old):
+    before = results(old)
+    assert len(before) > 10
+    facts = launch()
+    done = [facts[name] for name in ("outcome", "cells", "shards", "samples")]
+    assert done == ["complete", 0, 0, 0], what_changed()
+    assert results(old) == before
+
+
+@pytest.mark.parametrize("words", [("resume", "store", "--address", "inline", "--quiet"), ("tidy", "store")])
+def test_resuming_and_tidying_leave_every_result_as_it_is(old, words):
+    before = results(old)
+    result = call(*words)
+    assert result.exit_code == 0, f"{result.output}\n{what_changed()}"
+    assert results(old) == before
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["as it was", "after a launch"])
+def copies(request, tmp_path_factory):
+    """Where each old store has been copied to: as it was, or with its grid written anew by a launch."""
+    places = {}
+    for folder in FOLDERS:
+        places[folder] = tmp_path_factory.mktemp("old") / folder.name
+        shutil.copytree(folder, places[folder])
+        if request.param:
+            with contextlib.chdir(places[folder]):
+                launch()
+    return places
+
+
+@pytest.mark.parametrize("question", ANSWERS)
+def test_every_question_has_the_answer_that_it_had(question, copies, monkeypatch):
+    """The columns that there were have the values that they had; a later version may have more of them."""
+    folder, known = ANSWERS[question]
+    monkeypatch.chdir(copies[folder])
+    found = answer(known["words"])
+    assert [name for name in found["columns"] if name in known["columns"]] == known["columns"]
+    places = [found["columns"].index(name) for name in known["columns"]]
+    rows = [[row[place] for place in places] for row in found["rows"]]
+    assert len(rows) == len(known["rows"])
+    for row, then in zip(rows, known["rows"], strict=True):
+        assert row == [pytest.approx(value, rel=1e-9) if isinstance(value, float) else value for value in then]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_every_table_and_something_of_every_kind_was_asked(folder):
+    known = json.loads((folder / "answers.json").read_text())
+    then = [each for each in known if each["words"][0] == "table"]
+    assert {each["words"][2] for each in then} <= set(TABLES)
+    assert all(each["rows"] for each in known)
+    kinds = {path.name for path in (folder / "store").iterdir()}
+    assert kinds >= {"cells", "grids", "prepared", "runs", "shards", "store.json"}
+
+
+def test_what_is_asked_beyond_it_is_added_and_made_with_the_weights_that_are_there(old):
+    before = results(old)
+    facts = launch("--set", "samples.count=14")
+    assert (facts["cells"], facts["plan"]["attacks_to_prepare"], facts["plan"]["samples_stored"]) == (0, 0, 196)
+    assert facts["shards"] == facts["plan"]["shards_to_run"] == 12
+    assert facts["samples"] == 12 * 2
+    after = results(old)
+    assert {name: after[name] for name in before} == before
+    counts = ("sql", "store", "select count(*) n, count(distinct position) p from samples")
+    assert answer(counts)["rows"] == [[12 * 14, 14]]
+    assert json.loads(call("tidy", "store", "--json").stdout)["cases_merged"] == 12
+    assert answer(counts)["rows"] == [[12 * 14, 14]]
+
+
+def test_what_changed_of_an_id_is_said(old):
+    override = "cells.0.training.epochs=4"
+    assert lacks(plan("--set", override))["cells_to_train"] == 2
+    said = what_changed(override).splitlines()
+    assert said == [
+        "ids changed:",
+        "training.parameters.epochs: 3 is now 4",
+        "cell.training.parameters.epochs: 3 is now 4",
+        "source.training.parameters.epochs: 3 is now 4",
+    ]
+    assert what_changed() == "every id is in the store"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_an_old_store_is_small_and_git_leaves_its_bytes_alone(folder):
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 300_000
+    attributes = (Path(__file__).parent.parent / ".gitattributes").read_text()
+    assert "tests/stores/*/store/** -text" in attributes
