@@ -6,12 +6,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from tasks.activations._every import Places
 from tasks.contracts.bench import CPU, body_of, parts, shape_of
 from tasks.contracts.declared import read_as_declared, says_what_it_is
 from tasks.contracts.part import PART_PROMISES
-from tasks.contracts.subject import Subject, require
+from tasks.contracts.subject import Subject, UnaskedError, require
 from tasks.contracts.toys import seeded
 from tasks.model import seeded as drawing_from
+from tasks.refusals import widths
 
 
 def gives_features_of_its_width(subject: Subject) -> None:
@@ -51,6 +53,28 @@ def uses_a_fresh_activation_at_each_place(subject: Subject) -> None:
     require(not own, f"it has an activation that is not the cell's: {own[:1]}")
 
 
+def knows_its_widths(subject: Subject) -> None:
+    """If it says how many units or channels there are at its activations, place by place, there are so many."""
+    shape = shape_of(subject)
+    said = widths(subject.component, shape, foreign=True)
+    if said is None:
+        raise UnaskedError("it does not say them")
+
+    found: dict[nn.Module, int] = {}
+
+    class Measured(nn.Module):
+        def forward(self, net: Tensor) -> Tensor:
+            found[self] = net.shape[1]
+            return torch.tanh(net)
+
+    places = Places(Measured)
+    body = body_of(subject, shape, places).eval()
+    with torch.no_grad():
+        body(torch.rand(1, *shape, generator=seeded(3)))
+    seen = [found[place] for place in places.made]
+    require(list(said) == seen, f"it says {list(said)}, but there are {seen}")
+
+
 def keeps_what_its_activations_make(subject: Subject) -> None:
     """It writes nothing into what an activation made, of which the gradient may need it."""
     shape = shape_of(subject)
@@ -79,6 +103,7 @@ PROMISES: tuple[Callable[[Subject], None], ...] = (
     gives_features_of_its_width,
     tells_images_apart,
     uses_a_fresh_activation_at_each_place,
+    knows_its_widths,
     keeps_what_its_activations_make,
     draws_its_weights_from_the_seed,
     *PART_PROMISES,

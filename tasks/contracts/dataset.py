@@ -18,6 +18,7 @@ from tasks.model import load_split
 from tasks.types import DataError, DataRoot, Split
 
 SPLITS = ("train", "test")
+_DECLARED = ("samples", "train_samples", "shape", "classes")
 
 
 def is_images_with_labels(subject: Subject) -> None:
@@ -43,18 +44,16 @@ def is_two_splits_of_one_kind(subject: Subject) -> None:
 
 
 def is_what_it_declares(subject: Subject) -> None:
-    """It has as many test images, of the shape and of as many classes, as it declares."""
-    facts = subject.facts
-    classes = chosen(facts.classes, subject.parameters)
-    if facts.samples is facts.shape is classes is None:
+    """It has as many images in each split, of the shape and of as many classes, as it declares."""
+    facts = {name: chosen(getattr(subject.facts, name), subject.parameters) for name in _DECLARED}
+    if all(declared is None for declared in facts.values()):
         raise UnaskedError("it declares none of these")
-    split = _split(subject, "test")
-    for what, declared, found in (
-        ("samples", facts.samples, len(split.labels)),
-        ("shape", facts.shape, split.shape),
-        ("classes", classes, split.num_classes),
-    ):
-        require(declared in {None, found}, f"it declares {what} = {declared}, but the test split has {found}")
+    for name, of_split in (("test", "samples"), ("train", "train_samples")):
+        split = _split(subject, name)
+        found = {of_split: len(split.labels), "shape": split.shape, "classes": split.num_classes}
+        for what, value in found.items():
+            says = f"it declares {what} = {facts[what]}, but the {name} split has {value}"
+            require(facts[what] in {None, value}, says)
 
 
 def has_one_order(subject: Subject) -> None:

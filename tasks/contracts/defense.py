@@ -13,6 +13,7 @@ from tasks.contracts.toys import patterns
 from tasks.metrics import frozen
 from tasks.model import Classifier
 from tasks.model import seeded as drawing_from
+from tasks.registry import describe
 from tasks.training.objective import Defense
 from tasks.types import Images, Labels
 
@@ -21,6 +22,16 @@ def is_a_defense(subject: Subject) -> None:
     """It makes a Defense, whose parts are the training's."""
     made = subject.make()
     require(isinstance(made, Defense), f"it makes a {type(made).__name__}, not a Defense")
+
+
+def declares_its_loss(subject: Subject) -> None:
+    """It has a loss of its own, in place of the head's, if it declares one, and only then."""
+    defense = subject.make()
+    if defense.taught:
+        defense = defense.taught(classifier_for())
+    declared = _declares(subject, "has_loss")
+    says = "a loss of its own" if declared else "no loss of its own"
+    require((defense.loss is not None) == declared, f"it declares {says}, but its Defense says otherwise")
 
 
 def has_a_loss_and_scores(subject: Subject) -> None:
@@ -80,9 +91,7 @@ def crafts_images(subject: Subject) -> None:
 def learns_from_a_teacher(subject: Subject) -> None:
     """It learns from another cell's model if it declares which, and only then; that model stays as it is."""
     defense = subject.make()
-    declared = bool(subject.facts.base) and any(
-        subject.parameters[name] != to for name, to in subject.facts.base.items()
-    )
+    declared = _declares(subject, "has_base")
     says = "a model to learn from" if declared else "no model to learn from"
     require((defense.taught is not None) == declared, f"it declares {says}, but its Defense says otherwise")
     if defense.taught is None:
@@ -107,6 +116,12 @@ def teaches_the_classes(subject: Subject) -> None:
     require(share > 0.6, f"after fifty steps it is right about {share:.0%} of three classes")
 
 
+def _declares(subject: Subject, fact: str) -> bool:
+    """What it declares, or one of the defenses that are its parameters does."""
+    components = (subject.component, *subject.component.parts)
+    return any(getattr(describe("defense", each.name).facts, fact)(each.parameters) for each in components)
+
+
 def _batch(subject: Subject) -> tuple[Defense, Classifier, Images, Labels]:
     """The defense, a model that it has changed, in training mode, and a batch of six."""
     defense, split = subject.make(), patterns(6, seed=1)
@@ -118,6 +133,7 @@ PROMISES: tuple[Callable[[Subject], None], ...] = (
     says_what_it_is,
     is_a_defense,
     learns_from_a_teacher,
+    declares_its_loss,
     has_a_loss_and_scores,
     reaches_every_weight,
     leaves_the_batch_and_the_model,

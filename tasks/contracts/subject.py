@@ -101,11 +101,8 @@ class Subject:
 
     @property
     def draws(self) -> bool:
-        """Whether it declares that a model draws numbers when it evaluates, with these parameters."""
-        stochastic = self.facts.stochastic
-        if isinstance(stochastic, Mapping):
-            return any(self.parameters[name] in values for name, values in stochastic.items())
-        return bool(stochastic)
+        """Whether it, or one among its parameters, declares that a model draws numbers when it evaluates."""
+        return any(map(_draws, (self.component, *self.component.parts)))
 
 
 def kinds_of(name: str) -> list[str]:
@@ -133,6 +130,13 @@ def kinds_of(name: str) -> list[str]:
         raise registry.ComponentSourceError(f"{name} is not declared with @component")
     known = sorted({each for kind in registry.FOLDERS for each in registry.names(kind)})
     raise registry.UnknownComponentError(unknown("component", name, known))
+
+
+def _draws(component: Component) -> bool:
+    stochastic = registry.describe(component.kind, component.name).facts.stochastic
+    if isinstance(stochastic, Mapping):
+        return any(component.parameters.get(name) in values for name, values in stochastic.items())
+    return bool(stochastic)
 
 
 def _value(name: str, parameter: registry.Parameter) -> Value:

@@ -19,7 +19,7 @@ def noisy(split):
 
 
 @keeps
-@component("dataset", version=1, samples=12, shape=(1, 4, 4), classes=2)
+@component("dataset", version=1, samples=12, train_samples=30, shape=(1, 4, 4), classes=2)
 def good(split, root):
     """Noise of two classes."""
     return noisy(split)
@@ -141,6 +141,13 @@ def names_other_classes(split, root):
 @component("dataset", version=1, samples=30)
 def declares_other_samples(split, root):
     """It declares the number of its training images for that of its test images."""
+    return noisy(split)
+
+
+@breaks("is_what_it_declares")
+@component("dataset", version=1, train_samples=12)
+def declares_other_training_samples(split, root):
+    """It declares the number of its test images for that of its training images."""
     return noisy(split)
 
 

@@ -39,7 +39,7 @@ def good_that_draws():
 
 
 @keeps
-@component("defense", version=1, base={"teacher": True})
+@component("defense", version=1, loss={"teacher": (True,)}, base={"teacher": True})
 def good_student(*, teacher: bool = False):
     """Half of the loss is that of a teacher's predictions."""
     if teacher:
@@ -98,8 +98,22 @@ def spoils_its_teacher(*, teacher: bool = False):
     return Defense() if teacher else Defense(taught=taught)
 
 
-@breaks("has_a_loss_and_scores")
+@breaks("declares_its_loss")
 @component("defense", version=1)
+def loses_undeclared():
+    """It has a loss of its own, and does not declare it."""
+    return Defense(loss=mean_loss)
+
+
+@breaks("declares_its_loss")
+@component("defense", version=1, loss=True)
+def loses_nothing():
+    """It declares a loss of its own, and has none."""
+    return Defense()
+
+
+@breaks("has_a_loss_and_scores")
+@component("defense", version=1, loss=True)
 def loses_each():
     """Its loss is a number for each image."""
 
@@ -111,7 +125,7 @@ def loses_each():
 
 
 @breaks("has_a_loss_and_scores")
-@component("defense", version=1)
+@component("defense", version=1, loss=True)
 def forgets_its_scores():
     """In place of the scores it returns the predictions."""
 
@@ -130,7 +144,7 @@ def infinite():
 
 
 @breaks("reaches_every_weight")
-@component("defense", version=1)
+@component("defense", version=1, loss=True)
 def detaches():
     """Its loss has no gradient."""
 
@@ -142,7 +156,7 @@ def detaches():
 
 
 @breaks("reaches_every_weight")
-@component("defense", version=1)
+@component("defense", version=1, loss=True)
 def trains_the_head_alone():
     """Its loss has no gradient in the body."""
 
@@ -209,7 +223,7 @@ def crafts_with_a_graph():
 
 
 @breaks("teaches_the_classes")
-@component("defense", version=1)
+@component("defense", version=1, loss=True)
 def unteaches():
     """It raises the loss."""
 
@@ -221,7 +235,7 @@ def unteaches():
 
 
 @breaks("teaches_the_classes")
-@component("defense", version=1)
+@component("defense", version=1, loss=True)
 def teaches_other_classes():
     """It teaches of each class the next one."""
     return Defense(loss=lambda model, images, labels: mean_loss(model, images, (labels + 1) % 3))
