@@ -109,8 +109,8 @@ def filled(module: nn.Module, seed: int = 0) -> nn.Module:
 def classifier(kind: Kind = "plain") -> Classifier:
     """Most digits right; `drawing` has noise of a toy before it, `smoothed` that of randomised smoothing.
 
-    `capped` has eight hidden units with a low cap, so that its gradient often vanishes, and scores so far apart that the
-    softmax saturates in float64. It is wrong more often.
+    `capped` has eight hidden units with a low cap, so that its gradient often vanishes, and scores so far apart that
+    the softmax saturates in float64. It is wrong more often.
     """
     model = _network(capped=kind == "capped")
     model.head.load_state_dict(_solved(capped=kind == "capped"))
