@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.activations._every import Places
-from tasks.contracts.bench import CPU, body_of, parts, shape_of
+from tasks.contracts.bench import CPU, body_of, drawn_body, parts, shape_of
 from tasks.contracts.declared import read_as_declared, says_what_it_is
 from tasks.contracts.part import PART_PROMISES
 from tasks.contracts.subject import Subject, UnaskedError, require
@@ -87,11 +87,9 @@ def keeps_what_its_activations_make(subject: Subject) -> None:
 
 def draws_its_weights_from_the_seed(subject: Subject) -> None:
     """Its weights are those of the seed: the same of the same, others of another."""
-    states, shape = [], shape_of(subject)
-    for seed in (0, 0, 1):
-        with drawing_from(seed, CPU):
-            states.append(body_of(subject, shape).state_dict())
-    first, second, other = states
+    first, other = (drawn_body(subject, seed).state_dict() for seed in (0, 1))
+    with drawing_from(0, CPU):
+        second = body_of(subject, shape_of(subject)).state_dict()
     require(all(torch.equal(first[name], second[name]) for name in first), "of one seed it has two sets of weights")
     same = all(torch.equal(first[name], other[name]) for name in first)
     require(not first or not same, "it has the same weights whatever the seed")

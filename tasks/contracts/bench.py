@@ -3,6 +3,7 @@
 Knows nothing of what they promise.
 """
 
+import copy
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -49,33 +50,33 @@ def parts(subject: Subject, seed: int = 0) -> Iterator[Part]:
     """It as it is built from a seed; twice where it can stand in two places."""
     for inputs, build in _BUILT[subject.kind](subject):
         with drawing_from(seed, CPU):
-            module = build().to(inputs.dtype).eval()
+            module = build(seed).to(inputs.dtype).eval()
             with torch.no_grad():
                 module(inputs[:1])
         yield Part(module, inputs)
 
 
-Built = Iterator[tuple[Tensor, Callable[[], nn.Module]]]
+Built = Iterator[tuple[Tensor, Callable[[int], nn.Module]]]
+"""Inputs, and what makes a module of a seed, while torch's own generator starts from that."""
 
 
 def _activation(subject: Subject) -> Built:
     for shape in NETS:
-        yield torch.randn(shape, generator=seeded(3), dtype=torch.float64), subject.make
+        yield torch.randn(shape, generator=seeded(3), dtype=torch.float64), lambda _: subject.make()
 
 
 def _head(subject: Subject) -> Built:
-    yield torch.randn(6, 5, generator=seeded(3), dtype=torch.float64), lambda: subject.make(5, 3)
+    yield torch.randn(6, 5, generator=seeded(3), dtype=torch.float64), lambda _: subject.make(5, 3)
 
 
 def _architecture(subject: Subject) -> Built:
-    shape = shape_of(subject)
-    images = torch.rand(3, *shape, generator=seeded(3))
-    yield images, lambda: body_of(subject, shape)
+    images = torch.rand(3, *shape_of(subject), generator=seeded(3))
+    yield images, lambda seed: drawn_body(subject, seed)
 
 
 def _defense(subject: Subject) -> Built:
     images = patterns(6, seed=1).images.double()
-    yield images, lambda: classifier_for(subject.make()).double()
+    yield images, lambda _: classifier_for(subject.make()).double()
 
 
 _BUILT: Mapping[str, Callable[[Subject], Built]] = {
@@ -104,6 +105,19 @@ def _fitting(architecture: Component) -> Shape:
         else:
             break
     return shape
+
+
+def drawn_body(subject: Subject, seed: int) -> nn.Module:
+    """An architecture's body with relu, and with the weights that a seed gives it."""
+    return copy.deepcopy(_body(subject.component, shape_of(subject), seed))
+
+
+@functools.lru_cache(maxsize=2)
+def _body(architecture: Component, shape: Shape, seed: int) -> nn.Module:
+    """Kept, since drawing the weights of a large one takes longer than all that is done with it."""
+    with drawing_from(seed, CPU):
+        body: nn.Module = make(architecture, shape, load("activation", "relu"))
+    return body
 
 
 def body_of(subject: Subject, shape: Shape, activation: Callable[[], nn.Module] | None = None) -> nn.Module:
