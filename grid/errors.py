@@ -9,7 +9,7 @@
     │   └── ForeignFileError   4  a file in it is torn, or is not what its name says
     └── ClusterError           2  Ray cannot be reached, or does not have what was asked for
 
-Incomplete work (3) and an interruption (130) are outcomes of a run, not errors.
+Incomplete work (3), a broken promise (5) and an interruption (130) are outcomes, not errors.
 """
 
 from dataclasses import dataclass

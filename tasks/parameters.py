@@ -11,6 +11,8 @@ from annotated_types import Ge, Gt, Le, Lt
 
 Positive = Annotated[float, Gt(0)]
 """A real number above zero."""
+Radius = Annotated[float, Gt(0), Le(1e6)]
+"""A distance between images, above zero: far beyond any two, and far below where float32 ends."""
 NonNegative = Annotated[float, Ge(0)]
 """A real number, zero or above."""
 Share = Annotated[float, Ge(0), Le(1)]

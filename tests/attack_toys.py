@@ -3,51 +3,29 @@
 import torch
 from torch import nn
 
-from tasks import noise as noise_source
-from tasks import registry
-from tasks.cases import Attack, Budget, Case
-from tasks.config import Cell, Component
-from tasks.judge import attack_samples
+from tasks.cases import Budget, Case
+from tasks.contracts.attacking import case_of, judged
+from tasks.contracts.subject import Subject
+from tasks.contracts.toys import SHAPE, Toy, Wavering, conv_net, linear, pixels, seeded
 from tasks.registry import component
 
-SHAPE = (1, 6, 6)
+__all__ = [
+    "SHAPE",
+    "Quadratic",
+    "Toy",
+    "Wavering",
+    "attacked",
+    "case",
+    "conv_net",
+    "linear",
+    "pixels",
+    "seeded",
+]
+
 CALLS: list[int] = []
 """Batch sizes that `hungry` was called with."""
-
-
-class Toy(nn.Module):
-    """Pixels in [0, 1] -> scores, with a softmax head."""
-
-    def __init__(self, body: nn.Module, mean: float = 0.0, std: float = 1.0, channels: int = 1) -> None:
-        super().__init__()
-        self.body = body
-        self.register_buffer("mean", torch.full((channels, 1, 1), mean))
-        self.register_buffer("std", torch.full((channels, 1, 1), std))
-
-    def forward(self, images):
-        return self.body((images - self.mean) / self.std)
-
-    def log_probabilities(self, scores):
-        return scores.log_softmax(1)
-
-
-def linear(num_classes=3, *, scale=1.0, seed=0, mean=0.0, std=1.0, shape=SHAPE, dtype=torch.float64) -> Toy:
-    layer = nn.Linear(torch.Size(shape).numel(), num_classes)
-    with torch.no_grad():
-        layer.weight.copy_(scale * torch.randn(layer.weight.shape, generator=seeded(seed)))
-        layer.bias.copy_(-layer.weight.sum(1) / 2)
-    return Toy(nn.Sequential(nn.Flatten(), layer), mean, std, shape[0]).to(dtype)
-
-
-def conv_net(dtype=torch.float64, seed=1) -> Toy:
-    body = nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 8, 3), nn.ReLU(), nn.Flatten(),
-        nn.Linear(8, 4),
-    )  # fmt: skip
-    with torch.no_grad():
-        for parameter in body.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=seeded(seed)) / 2)
-    return Toy(body, 0.3, 0.4).to(dtype)
+HARNESS = ("targets", "eot", "draws", "attacked", "then")
+"""What the harness itself can be told of an attack."""
 
 
 class Quadratic(Toy):
@@ -64,45 +42,9 @@ class Quadratic(Toy):
         return torch.stack([torch.full_like(distance, self.radius**2), distance], dim=1)
 
 
-class Wavering(Toy):
-    """Two classes; each draw adds noise to the first score."""
-
-    stochastic = True
-
-    def __init__(self, spread: float) -> None:
-        super().__init__(nn.Sequential(nn.Flatten(), nn.Linear(36, 2)))
-        with torch.no_grad():
-            self.body[1].weight.copy_(torch.randn(2, 36, generator=seeded(2)))
-            self.body[1].bias.copy_(-self.body[1].weight.sum(1) / 2)
-        self.spread = spread
-        self.double()
-
-    def forward(self, images):
-        scores = super().forward(images)
-        drawn = noise_source.normal(scores[:, :1])
-        return scores + self.spread * torch.cat([drawn, torch.zeros_like(drawn)], 1)
-
-
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def pixels(count, shape=SHAPE, seed=5, dtype=torch.float64):
-    return torch.rand(count, *shape, generator=seeded(seed), dtype=torch.float64).to(dtype)
-
-
-HARNESS = ("targets", "eot", "draws", "attacked", "then")
-"""What the harness itself can be told of an attack."""
-
-
 def case(name: str, budget: Budget, **options) -> Case:
-    own = {key: options[key] for key in HARNESS if key in options}
-    parameters = {key: value for key, value in options.items() if key not in HARNESS}
-    described = registry.describe("attack", name).parameters
-    full = {key: parameter.default for key, parameter in described.items()} | parameters
-    part = {kind: Component(kind, "toy", 1) for kind in ("dataset", "architecture", "activation", "head", "defense")}
-    cell = Cell(**part, training=Component("training", "toy", 1), seed=0)
-    return Case(cell, Attack(Component("attack", name, 1, full), budget, **own))
+    harness = {key: options.pop(key) for key in HARNESS if key in options}
+    return case_of(Subject("attack", name, options), budget, **harness)
 
 
 def attacked(
@@ -110,13 +52,9 @@ def attacked(
     source=None, state=None, **options,
 ):  # fmt: skip
     """The judge's rows, as a list of dictionaries."""
-    if labels is None:
-        with torch.no_grad():
-            labels = model(images.to(model.mean.dtype)).argmax(1)
-    samples = torch.arange(len(images)) + 100 if samples is None else samples
-    one = case(name, budget, **options)
-    how = {"batch_size": batch_size, "fixed_batch": fixed_batch, "source": source, "state": state}
-    return attack_samples(model, one, images, labels, samples, **how).to_pylist()
+    how = {key: options.pop(key) for key in HARNESS if key in options}
+    how |= {"labels": labels, "samples": samples, "batch_size": batch_size, "fixed_batch": fixed_batch}
+    return judged(Subject("attack", name, options), model, images, budget, source=source, state=state, **how)
 
 
 def steps_of(labels):

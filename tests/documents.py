@@ -12,11 +12,13 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from broken.toys import toys
 from click.testing import CliRunner
 
 from grid.cli import main
 from grid.questions import TABLES, VIEWS
 from tasks import registry
+from tasks.contracts import suite
 from tasks.registry import REQUIRED, Description
 
 ROOT = Path(__file__).parent.parent
@@ -168,9 +170,30 @@ def rooms() -> str:
     return "```text\n" + " > ".join(layers) + "\n```"
 
 
+def promises() -> str:
+    """Every promise of every kind, how toys break it, and which function then fails."""
+    return "\n\n".join(f"### {folder.capitalize()}\n\n{_promises(kind)}" for kind, folder in KINDS.items())
+
+
+def _promises(kind: str) -> str:
+    lines = [row(["promise", "how a toy breaks it", "what fails"]), row(["---"] * 3)]
+    for promise in suite.promises(kind):
+        ways = " ".join(_broken(kind, toy) for toy in toys()[kind, promise.__name__])
+        module = promise.__module__.removeprefix("tasks.").replace(".", "/")
+        lines.append(row([suite.words(promise), ways, f"[`{promise.__name__}`](../tasks/{module}.py)"]))
+    return "\n".join(lines)
+
+
+def _broken(kind: str, toy: str) -> str:
+    """How a toy breaks its promise: what it says of itself, if it says anything."""
+    said = registry.describe(kind, toy).summary
+    return said if said.endswith(".") else f"All that it says is {said!r}."
+
+
 PARTS: dict[str, Callable[..., str]] = {
     "commands": commands,
     "list": components,
+    "promises": promises,
     "rooms": rooms,
     "tree": tree,
     "tables": tables,

@@ -60,7 +60,7 @@ class Snapshot:
         return path_of(self.kind, self.name, self.version)
 
     def has(self, case: Case, defaults: Mapping[str, Json]) -> bool:
-        """Whether the case is pinned. One that was pinned before a parameter was added stands for its default."""
+        """Whether the case is pinned. To one that was pinned before a parameter was added `defaults` has its value."""
 
         def asked(case: Case) -> str:
             return canonical([case.under, {**defaults, **case.parameters}])

@@ -26,14 +26,15 @@ _CHANGED = 1e-9
 
 
 def attack_cases(description: Description) -> Iterator[Case]:
-    """In every norm the defaults, aiming in every way, and each other choice aiming as by default.
+    """In every norm the defaults, aiming in every way, and what is chosen by name; in the first norm other numbers.
 
-    And once in standardised units, once averaging the draws of a model that draws, and in every norm on a model whose
-    gradient vanishes.
+    Once in standardised units, once averaging the draws of a model that draws. What follows gradients also on a model
+    whose gradient vanishes and whose softmax saturates.
     """
     norms, targeting = description.facts.norms, description.facts.targeting
     first, *others = choices(description)
     plain = _under(description, norms[0], targeting[0])
+    capped = {**plain, "model": "capped"}
     for norm in norms:
         for aim in targeting:
             yield Case(_under(description, norm, aim), first)
@@ -41,8 +42,12 @@ def attack_cases(description: Description) -> Iterator[Case]:
     if description.facts.knowledge == "white-box":
         yield Case({**plain, "model": "drawing", "eot": 2}, first)
         yield from (Case({**_under(description, norm, targeting[0]), "model": "capped"}, first) for norm in norms)
-    for norm in norms:
-        yield from (Case(_under(description, norm, targeting[0]), parameters) for parameters in others)
+    for parameters in others:
+        named = any(isinstance(value, str | bool) and value != first[key] for key, value in parameters.items())
+        for norm in norms if named else norms[:1]:
+            yield Case(_under(description, norm, targeting[0]), parameters)
+        if named and description.facts.knowledge == "white-box":
+            yield Case(capped, parameters)
 
 
 def _under(description: Description, norm: str, aim: str) -> dict[str, Json]:

@@ -27,6 +27,7 @@ FIRST: Mapping[tuple[str, str], Parameters] = {
     ("attack", "fab"): {"steps": 30},
     ("attack", "lbfgs"): {"search_steps": 6, "steps": 20},
     ("attack", "one_pixel"): {"population": 40, "generations": 12},
+    ("attack", "sparsefool"): {"steps": 8},
     ("attack", "square"): {"queries": 400},
     ("attack", "superdeepfool"): {"steps": 20},
     ("attack", "universal"): {"passes": 4, "batch": 20},

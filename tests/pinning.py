@@ -87,12 +87,12 @@ def _changes(description: Description, pinned: Pinned) -> list[str]:
 
 def _missing(description: Description, snapshot: Snapshot) -> tuple[list[Pinned], list[Case]]:
     """Cases that a signature has and the snapshot has not, and those of them that the component refuses."""
-    defaults = {key: each.default for key, each in description.parameters.items() if each.default is not REQUIRED}
+    usual = {key: each.default for key, each in description.parameters.items() if each.default is not REQUIRED}
     found: list[Pinned] = []
     refused: list[Case] = []
     for case in KINDS[description.kind][0](description):
-        known = replace(snapshot, pinned=[*snapshot.pinned, *found])
-        if known.has(case, defaults) or (description.kind == "dataset" and is_absent(case, description.name)):
+        is_known = replace(snapshot, pinned=[*snapshot.pinned, *found]).has(case, {**usual, **description.added})
+        if is_known or (description.kind == "dataset" and is_absent(case, description.name)):
             continue
         now = numbers(description, case)
         if isinstance(now, Exception):
@@ -103,10 +103,14 @@ def _missing(description: Description, snapshot: Snapshot) -> tuple[list[Pinned]
 
 
 def numbers(description: Description, case: Case) -> Found | Exception:
-    """What a case comes to, as it is stored, or why the component refuses it."""
+    """What a case comes to, as it is stored, or why the component refuses it.
+
+    A parameter that came after the case was pinned is what it stood for before.
+    """
+    parameters = {**description.added, **case.parameters}
     with repeatable():
         try:
-            found = KINDS[description.kind][1](description.name, case.under, case.parameters)
+            found = KINDS[description.kind][1](description.name, case.under, parameters)
         except (TaskError, ValueError, TypeError) as refused:
             return refused
     return {column: plain(value) for column, value in found.items()}

@@ -14,6 +14,20 @@ from grid.store.store import Store
 
 ROOT = Path(__file__).parent.parent
 
+OWN = '''
+from torch import nn
+from tasks.registry import component
+
+class Halved(nn.Module):
+    def forward(self, net):
+        return net[:, ::2]
+
+@component("activation", version=1)
+def halved():
+    """Every second unit."""
+    return Halved()
+'''
+
 
 def python(*words, cwd, **variables):
     command = [sys.executable, *map(str, words)]
@@ -93,5 +107,9 @@ def test_the_wheel_runs_a_shipped_spec_from_another_folder(tmp_path):
     assert done.returncode == 0, done.stderr
     table = python("-m", "attackgrid", "table", "S", cwd=elsewhere, PYTHONPATH=str(tmp_path / "site"))
     assert "robust accuracy · grid quickstart" in table.stdout
+    (elsewhere / "own.py").write_text(OWN)
+    asked = python("-P", "-m", "attackgrid", "test", "own:halved", cwd=elsewhere, PYTHONPATH=str(tmp_path / "site"))
+    assert asked.returncode == 5, asked.stderr
+    assert "of (6, 8) it made (6, 4)" in asked.stdout
     where = python("-c", "import grid; print(grid.__file__)", cwd=elsewhere, PYTHONPATH=str(tmp_path / "site"))
     assert str(tmp_path / "site") in where.stdout

@@ -1,226 +1,37 @@
-"""The contract of every attack in the folder, and the eps-ball attacks against models with closed-form answers."""
-
-import inspect
+"""What the attacks have in common beside their contract, and the eps-ball attacks against closed-form answers."""
 
 import pytest
 import torch
-from attack_toys import Toy, Wavering, attacked, case, conv_net, linear, pixels, seeded
+from attack_toys import attacked, case, conv_net, linear, pixels, seeded
+from test_contracts import CHEAP, PEERS
 
 from tasks import registry
 from tasks.cases import Budget
+from tasks.contracts import attacking
+from tasks.contracts.subject import Subject
 from tasks.counted import CountedModel
 from tasks.judge import attack_samples
 from tasks.metrics import frozen
-from tasks.prepare import prepare_attack
 from tasks.streams import Streams
-from tasks.types import ModelError
 
-PEERS = ["art", "foolbox", "torchattacks"]
-"""Other libraries' attacks: their draws are the library's own (tests/test_peers.py)."""
 ALL = [name for name in registry.names("attack") if name not in PEERS]
-TARGETED = [name for name in ALL if "targeted" in registry.describe("attack", name).facts.targeting]
 BALL = ["fgsm", "bim", "pgd"]
-CHEAP = {
-    "steps": 6,
-    "init_steps": 5,
-    "init_tries": 4,
-    "queries": 15,
-    "search_steps": 2,
-    "tries": 3,
-    "blends": 5,
-    "population": 8,
-    "generations": 3,
-    "passes": 2,
-}
-
-
-def facts_of(name):
-    return registry.describe("attack", name).facts
-
-
-def budget_of(name, norm=None, **options):
-    norm, ends = norm or facts_of(name).norms[0], {"linf": 0.05, "l2": 0.2}
-    return Budget(norm, ends[norm] if facts_of(name).budget == "eps" else None, **options)
-
-
-def cheap(name):
-    return {key: value for key, value in CHEAP.items() if key in registry.describe("attack", name).parameters}
 
 
 def rows_of(name, images, model=None, budget=None, **options):
     model = conv_net() if model is None else model
-    budget = budget or budget_of(name)
-    options = cheap(name) | options
-    if "untargeted" not in facts_of(name).targeting:
-        options = {"targets": "all"} | options
-    if facts_of(name).prepared:
-        options = {"state": state_of(name, model, budget, images, **options)} | options
-    rows = attacked(model, name, budget, images, **options)
+    described = registry.describe("attack", name).parameters
+    fast = {key: value for key, value in CHEAP.items() if key in described}
+    rows = attacked(model, name, budget or Budget("linf", 0.05), images, **(fast | options))
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-def state_of(name, model, budget, images, **options):
-    """What the prepare step makes of twelve images like those."""
-    own = {key: value for key, value in options.items() if key in registry.describe("attack", name).parameters}
-    fit = pixels(12, shape=tuple(images.shape[1:]), seed=77, dtype=images.dtype)
-    with torch.no_grad():
-        scores = model(fit)
-    made = prepare_attack(
-        model, case(name, budget, **own), fit, scores.argmax(1), torch.arange(12), num_classes=scores.shape[1]
-    )
-    return made.state
-
-
 @pytest.mark.parametrize("name", ALL)
-def test_what_is_read_from_the_source_is_what_python_sees(name):
-    described, loaded = registry.describe("attack", name), registry.load("attack", name)
-    keyword = {
-        key: value for key, value in inspect.signature(loaded).parameters.items() if value.kind is value.KEYWORD_ONLY
-    }
-    assert {key: value.default for key, value in described.parameters.items()} == {
-        key: value.default for key, value in keyword.items()
-    }
-    assert {key: value.type for key, value in described.parameters.items()} == {
-        key: value.annotation for key, value in keyword.items()
-    }
-    assert described.version >= 1
-    assert described.paper in described.doc
-    if described.facts.prepared:
-        prepare = inspect.signature(registry.load_prepare(name)).parameters
-        own = {key: value for key, value in prepare.items() if value.kind is value.KEYWORD_ONLY}
-        assert {key: (value.default, value.annotation) for key, value in own.items()} == {
-            key: (value.default, value.annotation) for key, value in keyword.items()
-        }
-        assert described.parameters["fit_split"].default == "train"
-        assert "fit_samples" in described.parameters
-
-
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("space", ["pixel", "standardised"])
-def test_an_attack_is_deterministic_and_leaves_the_model_bit_for_bit(name, space):
-    model, images = conv_net(), pixels(6)
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    budget = budget_of(name, space=space)
-    assert rows_of(name, images, model, budget) == rows_of(name, images, model, budget)
-    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    assert all(parameter.grad is None for parameter in model.parameters())
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_neither_batch_nor_shard_nor_order_changes_a_row(name):
-    images = pixels(20)
-    whole = rows_of(name, images)
-    for size in (1, 7):
-        assert rows_of(name, images, batch_size=size) == whole
-    order = torch.randperm(20, generator=seeded(3))
-    shuffled = rows_of(name, images[order], samples=order + 100)
-    assert sorted(shuffled, key=lambda row: row["sample"]) == whole
-    shards = [rows_of(name, images[part], samples=part + 100) for part in torch.arange(20).split(6)]
-    assert [row for shard in shards for row in shard] == whole
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_float32_rows_are_identical_under_a_fixed_batch(name):
-    model, images = conv_net(torch.float32), pixels(12, dtype=torch.float32)
-    whole = rows_of(name, images, model, fixed_batch=4)
-    assert rows_of(name, images, model, fixed_batch=4, batch_size=5) == whole
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_global_random_state_is_neither_used_nor_moved(name):
-    model, images = conv_net(), pixels(4)
-    state = torch.random.get_rng_state()
-    first = rows_of(name, images, model)
-    assert torch.equal(torch.random.get_rng_state(), state)
-    torch.manual_seed(1234)
-    assert rows_of(name, images, model) == first
-    torch.random.set_rng_state(state)
-
-
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("count", [0, 1])
-def test_no_sample_and_one_sample_work(name, count):
-    rows = rows_of(name, pixels(count))
-    assert len({row["sample"] for row in rows}) == count
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_every_norm_it_names_works(name):
-    for norm in facts_of(name).norms:
-        rows = rows_of(name, pixels(4), budget=budget_of(name, norm))
-        assert all(row["attacked"] for row in rows)
-
-
-@pytest.mark.parametrize("name", TARGETED)
-def test_an_attack_aims_where_it_is_told(name):
-    images = pixels(8)
-    rows = rows_of(name, images, targets="all")
-    assert len(rows) == 8 * 3
-    for row in rows:
-        assert row["success"] == (row["adv_pred"] == row["target"])
-    for size in (1, 7):
-        assert rows_of(name, images, targets="all", batch_size=size) == rows
-
-
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("num_classes", [2, 100])
-def test_two_classes_and_a_hundred_work_on_images_of_any_shape(name, num_classes):
-    shape = (3, 5, 8)
-    targets = {"targets": (1,)} if "untargeted" not in facts_of(name).targeting else {}
-    rows = rows_of(name, pixels(3, shape), linear(num_classes, shape=shape), **targets)
-    assert len(rows) == 3
-    assert all(row["steps"] is not None for row in rows if row["attacked"])
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_a_sample_that_is_misclassified_already_is_no_trouble(name):
-    model, images = conv_net(), pixels(6)
-    labels = (model(images).argmax(1) + torch.arange(6) % 2) % 4
-    rows = rows_of(name, images, model, labels=labels, attacked="all")
-    wrong = [row for row in rows if not row["clean_correct"]]
-    assert len(wrong) > 0
-    assert all(row["attacked"] for row in wrong if row["target"] != row["label"])
-    assert not any(row["success"] for row in wrong if row["target"] is None)
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_scores_that_are_not_finite_fail_the_shard_and_name_the_sample(name):
-    if facts_of(name).knowledge == "none" or facts_of(name).prepared:
-        pytest.skip("it never looks at the model while it attacks")
-    images, state = 0.5 + 0.4 * pixels(3), None
-    with pytest.raises(ModelError, match="not finite for"):
-        rows_of(name, images, Fragile(images), budget_of(name), state=state)
-
-
-class Fragile(Toy):
-    """Scores are NaN anywhere but on the images it knows."""
-
-    def __init__(self, known) -> None:
-        super().__init__(linear(3).body)
-        self.known = known
-        self.double()
-
-    def forward(self, images):
-        scores = super().forward(images)
-        near = (images[:, None] - self.known).abs().flatten(2).amax(2).amin(1) == 0
-        return torch.where(near[:, None], scores, torch.nan)
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_a_stochastic_model_is_attacked_alike_in_every_batch(name):
-    if facts_of(name).prepared:
-        pytest.skip("it is prepared beforehand")
-    images = pixels(6)
-    labels = Wavering(0.0)(images).argmax(1)
-    rows = rows_of(name, images, Wavering(0.3), labels=labels, eot=2, draws=3)
-    assert rows_of(name, images, Wavering(0.3), labels=labels, eot=2, draws=3, batch_size=1) == rows
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_pixels_at_both_ends_of_the_box_can_move(name):
+def test_every_image_moves_that_is_at_both_ends_of_the_box(name):
+    """Stronger than the promise of every attack, that some of them can."""
     model = linear(2, dtype=torch.float32, seed=2)
     images = torch.randint(0, 2, (8, 1, 6, 6), generator=seeded(4)).float()
-    rows = rows_of(name, images, model)
+    rows = attacking.rows_of(Subject("attack", name).having(**CHEAP), images, model)
     moved = [row["l2"] > 0 for row in rows if row["l2"] is not None]
     if name == "few_pixel":  # the pixel that it ranks first may already have the better of its two values
         assert any(moved)

@@ -247,5 +247,21 @@ def test_every_name_that_a_refusal_may_take_is_documented():
     assert all(f"`{name}`" in text for name in (*PART_OF, *OF_ATTACK))
 
 
+@pytest.mark.parametrize(("path", "text"), examples("python"))
+def test_a_component_that_is_shown_keeps_every_promise_as_printed(tmp_path, monkeypatch, path, text):
+    kind, name = declared(text)
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    registry._described.cache_clear()  # a test before it may have had another file of this name
+    try:
+        result = call("test", f"{name}:{name}", "--json")
+    finally:
+        sys.modules.pop(name, None)
+    found = yaml.safe_load(result.stdout)
+    assert (found["kind"], found["broken"]) == (kind, 0), result.stderr
+    assert result.exit_code == 0
+
+
 def test_every_python_example_is_a_component_that_is_run():
     assert {shown(path) for path, _, _ in blocks("python")} == {"tasks/README.md"}

@@ -18,7 +18,7 @@ from grid.plan.rule_index import ABSENT, parameter_of
 from tasks.config import Component, grown
 
 ROOT = HERE.parent
-FLOOR = '@component("dataset", version=1, paper="https://doi.org/10.24432/C50P49", samples=597'
+FACTS = "    samples=597,\n"
 SIGNATURE = "def digits(split: str, root: DataRoot"
 
 
@@ -39,8 +39,8 @@ def grown_code(tmp_path):
         path = tmp_path / "code" / "tasks" / "datasets" / "digits.py"
         source = (ROOT / "tasks" / "datasets" / "digits.py").read_text()
         assert SIGNATURE in source
-        assert FLOOR in source
-        source = source.replace(FLOOR, FLOOR + declared)
+        assert FACTS in source
+        source = source.replace(FACTS, FACTS + declared)
         path.write_text(source.replace(SIGNATURE, f'{SIGNATURE}, *, inputs: str = "{default}"'))
         return tmp_path / "code"
 
@@ -67,7 +67,7 @@ def to_train(code, spec, store):
     return plan["cells_to_train"]
 
 
-ADDED = ', added={"inputs": "standardised"}'
+ADDED = '    added={"inputs": "standardised"},\n'
 
 
 def test_a_parameter_that_stands_for_what_was_redoes_nothing(tmp_path, store, grown_code):

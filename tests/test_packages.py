@@ -94,11 +94,11 @@ def test_a_library_that_is_not_installed_is_a_warning_of_check_and_plan_and_keep
     for words in (("check", spec), ("plan", spec, "--store", store)):
         result = call(*words)
         assert result.exit_code == 0
-        assert f"{spec}: warning: {says}" in result.stderr
+        assert f"attacks.1.art: {says}" in result.stderr
     result = launch(spec, store, "--json")
     assert result.exit_code == 2
     assert json.loads(result.stdout)["error"] == "Missing"
-    assert result.stderr.count(says) == 1
+    assert result.stderr.count(f"  {says}") == 1
     assert not list(store.rglob("*.safetensors"))
 
 

@@ -123,6 +123,17 @@ def test_a_parameter_added_later_leaves_what_is_pinned_as_it_is_and_asks_for_its
     ]
 
 
+def test_a_case_from_before_a_parameter_is_worked_out_with_the_constant_that_it_stood_for(folder):
+    def change(cases):
+        cases[:] = [case for case in cases if case["parameters"].pop("gradient") == "head"]
+
+    changed(folder, change)
+    assert "numbers moved" in examine(FGSM).problem
+    verdict = examine(replace(FGSM, added={"gradient": "head"}))
+    assert not verdict.moved
+    assert {each.case.parameters["gradient"] for each in verdict.missing} == {"log_odds", "score"}
+
+
 def test_counts_and_words_are_compared_exactly_and_numbers_beyond_rounding():
     def lines(was, now):
         return moved(Pinned(Case({}, {}), {"it": was}), {"it": now})

@@ -7,11 +7,14 @@ from typing import Any
 import click
 
 from grid import __version__
-from grid.cli import answers, runs, specs
+from grid.cli import answers, contracts, runs, specs
 from grid.cli.output import error_facts
 from grid.errors import GridError, UsageError
 
-EXIT_CODES = "Exit codes: 0 complete, 1 internal error, 2 usage or spec, 3 incomplete, 4 store, 130 interrupted."
+EXIT_CODES = (
+    "Exit codes: 0 complete, 1 internal error, 2 usage or spec, 3 incomplete, 4 store, 5 a broken promise, "
+    "130 interrupted."
+)
 
 
 class Commands(click.Group):
@@ -58,5 +61,5 @@ def main() -> None:
     """Launch, resume and query large grids of adversarial attacks on Ray."""
 
 
-for command in (*specs.COMMANDS, *runs.COMMANDS, *answers.COMMANDS, specs.list_all):
+for command in (*specs.COMMANDS, *runs.COMMANDS, *answers.COMMANDS, specs.list_all, *contracts.COMMANDS):
     main.add_command(command)

@@ -16,6 +16,7 @@ from grid.spec.read import NAME
 from tasks.config import CELL_PARTS, Json
 
 ONLY_CHECK: Mapping[str, str] = {
+    "what cannot go together, as the components themselves say": "(?!)",  # in words of their own
     "rules and published values that match no case": "matches no case",
     "exclusions that leave nothing": "the grid is empty",
     "more variants, cases or rules than can be planned": "more variants|at most",
@@ -25,6 +26,7 @@ ONLY_CHECK: Mapping[str, str] = {
     "a norm or targets that are said of a whole cascade and that a member cannot take": (
         r"attacks\.\d+\.attacks\.\d+(\.\w+)?\.(norm|targets): "
     ),
+    "which attacks another library has": "has no attack",
     "a combination of defenses within another": "a combination cannot be part",
     "a probe that looks at another cell after each epoch": "another cell has no epochs",
     "a fraction that is out of bounds, or over zero": r"must be .*, not '.*/.*'",

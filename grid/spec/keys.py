@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from tasks.cases import Norm, Space
 from tasks.config import CELL_PARTS
-from tasks.parameters import Count, CountOrZero, Positive
+from tasks.parameters import Count, CountOrZero, Radius
 
 ASKED = {"attacks": "attack", "probes": "probe"}
 """The keys under which stands what is asked of cells, and the kind of component listed there."""
@@ -20,7 +20,7 @@ KEYS = ("name", "extends", "samples", "cells", *SHARED_KEYS, "exclude", "tables"
 SAMPLES_KEYS: dict[str, Any] = {"count": Literal["all"] | Count, "order": Literal["shuffled", "natural"]}
 """The keys of `samples`, and their types."""
 HARNESS_KEYS: dict[str, Any] = {
-    "eps": Positive,
+    "eps": Radius,
     "norm": Norm,
     "space": Space,
     "box": bool,

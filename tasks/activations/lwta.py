@@ -113,7 +113,13 @@ def kl_from_uniform(blocks: Tensor) -> Tensor:
     return (negative_entropy + math.log(blocks.shape[2])).sum()
 
 
-@component("activation", version=1, paper="https://arxiv.org/abs/2112.02671", stochastic={"winner": ("sampled",)})
+@component(
+    "activation",
+    version=1,
+    paper="https://arxiv.org/abs/2112.02671",
+    stochastic={"winner": ("sampled",)},
+    block="units",
+)
 def lwta(
     *,
     units: Count = 2,
