@@ -21,8 +21,10 @@ LINF = Budget("linf", 0.05)
     "attack", version=1, norms=("linf",), budget="eps", knowledge="white-box", targeting=("untargeted", "targeted")
 )
 def deaf(model, images, labels, budget, streams):
-    """Climbs away from the label whatever it is to aim at."""
-    return (images + budget.eps).clamp(*model.box), torch.ones_like(labels)
+    """Goes down the label's score, whatever it is to aim at."""
+    images = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(model(images).gather(1, labels[:, None]).sum(), images)
+    return (images.detach() - budget.eps * gradient.sign()).clamp(*model.box), torch.ones_like(labels)
 
 
 @component(
@@ -152,3 +154,8 @@ def test_a_model_that_draws_under_parts_that_do_not_say_so_is_not_built():
     with pytest.raises(ModelError, match=rf"\(Noisy\), and none of its parts declares it: .*defense {HERE}:silent"):
         built("silent")
     assert any(isinstance(module, Noisy) for module in built("said").modules())
+
+
+def test_a_single_draw_of_noise_asks_nothing_and_so_follows_no_target():
+    rows = attacked(linear(3), "random_noise", LINF, pixels(4), targets="all", tries=1)
+    assert sum(row["attacked"] for row in rows) == 8
