@@ -66,9 +66,11 @@ def draws(cell: Cell) -> bool:
 def _draws(component: Component) -> bool:
     """Whether a component, or one among its parameters, says that it draws: always, or under some values."""
     for part in (component, *component.parts):
-        facts = registry.describe(part.kind, part.name).facts
-        said = facts.stochastic if isinstance(facts, ModelFacts) else False
-        if said is True or (said and any(part.parameters.get(name) in values for name, values in said.items())):
+        described = registry.describe(part.kind, part.name)
+        said = described.facts.stochastic if isinstance(described.facts, ModelFacts) else False
+        usual = {name: parameter.default for name, parameter in described.parameters.items()}
+        given = {**usual, **part.parameters}
+        if said is True or (said and any(given[name] in values for name, values in said.items())):
             return True
     return False
 

@@ -90,11 +90,11 @@ def test_of_a_thousand_specs_the_schema_refuses_what_check_does_but_for_the_kind
         problems = problems_of(spec, tmp_path / "made.yaml")
         is_valid = validator.is_valid(spec)
         assert is_valid or problems, f"seed {seed}: only the schema refuses it"
-        problems = without_contradictions(spec, tmp_path / "made.yaml", problems)
-        verdicts[not problems, is_valid] += 1
         if is_valid:
+            problems = without_contradictions(spec, tmp_path / "made.yaml", problems)
             unlisted = [each for each in problems if not any(re.search(kind, each) for kind in ONLY_CHECK.values())]
             assert not unlisted, f"seed {seed}"
+        verdicts[not problems, is_valid] += 1
     assert min(verdicts[True, True], verdicts[False, False]) > 150  # both verdicts are really compared
 
 

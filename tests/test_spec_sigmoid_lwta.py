@@ -215,6 +215,7 @@ def test_the_rows_of_the_lwta_study_are_measured_on_real_images(tmp_path):
     smoke(
         LWTA, store, f"exclude=[{left_out}, {{variant: corrected, defense: [combined, label_smoothing]}}, "
         "{architecture: wide_resnet, source.activation: relu}]",
+        "cells.*.training.samples=100",
     )  # fmt: skip
     confidence = ask(
         store,

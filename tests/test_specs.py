@@ -40,7 +40,7 @@ def test_a_published_value_stands_beside_what_is_measured_on_real_images(tmp_pat
     result = call(
         "launch", ROOT / "specs/softrmax.yaml", "--profile", "smoke", "--store", store, "--address", "inline",
         "--data-root", DATA, "--set", "exclude=[{dataset: [mnist, mnist_3_7]}, {variant: corrected}]",
-        "--set", "samples.count=20",
+        "--set", "samples.count=20", "--set", "cells.*.training.samples=2000",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     found = answered(call("table", store, "published", "--json"))
@@ -63,7 +63,7 @@ def test_the_tables_of_the_geometry_study_are_made_on_real_images(tmp_path):
     store = tmp_path / "store"
     result = call(
         "launch", ROOT / "specs/geometry.yaml", "--profile", "smoke", "--store", store, "--address", "inline",
-        "--data-root", DATA, "--set", "samples.count=8", "--set", "cells.*.training.samples=1000",
+        "--data-root", DATA, "--set", "samples.count=8", "--set", "cells.*.training.samples=400",
         "--set", "exclude=[{attack: fgsm, eps: [0.005, 0.01]}]",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
