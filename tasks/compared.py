@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from tasks import registry
 from tasks.cases import Attack
 from tasks.config import Cell
-from tasks.counted import CountedModel, scores_of
+from tasks.counted import CountedModel
 from tasks.needs import MODEL_PARTS, draws
 from tasks.noise import Noise, is_stochastic
+from tasks.passes import scores_of
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, ModelError
 

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from tasks import registry
 from tasks.cases import Attack, Case
 from tasks.compared import compare_attack, compare_passes
-from tasks.counted import CountedModel, classifier, refuse_broken, scores_of
+from tasks.counted import CountedModel
 from tasks.given import Given, in_batches
 from tasks.intact import intact
 from tasks.metrics import all_others, distances, frozen, margins, rowwise
 from tasks.noise import Noise, is_stochastic
+from tasks.passes import classifier, refuse_broken, scores_of
 from tasks.refusals import beyond_classes
 from tasks.returned import arrived, inside
 from tasks.rows import MEASURED, rows_of

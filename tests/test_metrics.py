@@ -8,8 +8,9 @@ from attack_toys import Toy, conv_net, linear, pixels
 from torch import nn
 
 from tasks.cases import Budget
-from tasks.counted import CountedModel, scores_of
+from tasks.counted import CountedModel
 from tasks.metrics import clip, distances, frozen, length_of, margins, project, radius, rounding, slack
+from tasks.passes import scores_of
 from tasks.types import AttackError, ModelError
 
 LINF, L2 = Budget("linf", 0.1), Budget("l2", 0.5)

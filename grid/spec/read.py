@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from grid.plan.asked import Asked, Block, GridSpec, Rule, Samples
-from grid.plan.contradictions import contradictions
 from grid.plan.defaults import USUAL
 from grid.plan.expand import split_size
 from grid.plan.selection import never, select
 from grid.questions import TABLES
 from grid.spec.attacks import attacks
 from grid.spec.components import alternatives, components, mapping
+from grid.spec.contradictions import report_contradictions
 from grid.spec.doubts import doubt_counts
 from grid.spec.keys import ASKED, BLOCK_KEYS, KEYS, SAMPLES_KEYS
 from grid.spec.layers import layered
@@ -81,7 +81,7 @@ def _judge(root: Node | None, report: Report, *, drop_unused: bool) -> GridSpec:
     if may_exclude:
         spec, root = _check_rules(spec, root, report, drop_unused=drop_unused)
     if report.limited and (may_exclude or not spec.exclude):
-        _report_contradictions(spec, root, report)
+        report_contradictions(spec, root, report)
     report.finish()
     return replace(spec, document=dump(root), warnings=tuple(sorted(report.warnings)))
 
@@ -190,20 +190,6 @@ def _check_rules(spec: GridSpec, root: Node, report: Report, *, drop_unused: boo
     if selection.is_empty:
         report.add(root, "exclude", "the grid is empty: every case is excluded")
     return spec, root
-
-
-def _report_contradictions(spec: GridSpec, root: Node, report: Report) -> None:
-    """Report what cannot go together where that stands which says so; all that is said of one place in one problem."""
-    found: dict[tuple[int, str, str], list[str]] = {}
-    for block, about, reason in contradictions(spec):
-        key = about.kind if isinstance(about, Component) else f"{about.kind}s"
-        found.setdefault((block, key, about.part_of_id), []).append(reason)
-    places: dict[str, tuple[Node, list[str]]] = {}
-    for (block, key, part_of_id), reasons in found.items():
-        node, place = report.place_of(f"cells.{block}.{key}", part_of_id, root)
-        places.setdefault(place, (node, []))[1].extend(reasons)
-    for place, (node, reasons) in places.items():
-        report.add(node, place, "; ".join(dict.fromkeys(reasons)))
 
 
 def _why(spec: GridSpec, rule: Rule) -> str:
