@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from tasks import parameters as parameter_types
 from tasks.config import CELL_PARTS
 from tasks.facts import Facts, declared
 from tasks.sources import ComponentSourceError
+from tasks.words import unknown
 
 REQUIRED = object()
 """The default of a parameter that has none."""
@@ -78,6 +81,7 @@ def read_component(tree: ast.Module, kind: str, name: str, origin: str, shared: 
         facts = declared(kind, keywords)
     except ValueError as error:
         raise ComponentSourceError(f"{origin}: {error}") from error
+    _check_facts(facts, {**own, **shared.parameters}, origin)
     doc = ast.get_docstring(node) or ""
     return Description(
         kind=kind,
@@ -153,6 +157,19 @@ def _check_parameters(own: Mapping[str, Parameter], shared: Shared, kind: str, o
             raise ComponentSourceError(
                 f"{origin}: parameter {name!r} is components: only a part of a cell can have it, without a default"
             )
+
+
+def _check_facts(facts: Facts, parameters: Mapping[str, Parameter], origin: str) -> None:
+    """What facts say of parameters is of ones that there are, and of values that these can have."""
+    for name, values in facts.about():
+        if name not in parameters:
+            raise ComponentSourceError(f"{origin}: facts name a parameter: {unknown('parameter', name, parameters)}")
+        for value in values:
+            try:
+                TypeAdapter(parameters[name].type).validate_python(value, strict=True)
+            except ValidationError as error:
+                message = f"{origin}: facts speak of {name}={value!r}, which cannot be: {error.errors()[0]['msg']}"
+                raise ComponentSourceError(message) from error
 
 
 def _check_added(added: object, own: Mapping[str, Parameter], origin: str) -> None:

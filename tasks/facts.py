@@ -5,7 +5,7 @@ that can be. Knows nothing of torch, of files, or of how it is used.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_type_hints
 
@@ -23,6 +23,10 @@ class Facts:
     """Of any component. `requires`: the packages, as they are imported, without which it cannot run."""
 
     requires: tuple[str, ...] = ()
+
+    def about(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """The parameters that the facts name, each with the values that they say something of."""
+        yield from ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,12 @@ class DatasetFacts(Facts):
     fetched: bool | Mapping[str, Mapping[str | bool, bool]] = False
     digests: Mapping[str, str] = field(default_factory=dict)
 
+    def about(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """As of any."""
+        for said in (self.train_samples, self.classes, self.fetched, *self.files.values()):
+            if isinstance(said, Mapping):
+                yield from ((name, tuple(values)) for name, values in said.items())
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts(Facts):
@@ -60,6 +70,12 @@ class ModelFacts(Facts):
     stochastic: bool | Mapping[str, tuple[Any, ...]] = False
     evaluation: tuple[str, ...] = ()
 
+    def about(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """As of any."""
+        if isinstance(self.stochastic, Mapping):
+            yield from self.stochastic.items()
+        yield from ((name, ()) for name in self.evaluation)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArchitectureFacts(ModelFacts):
@@ -71,6 +87,11 @@ class ActivationFacts(ModelFacts):
     """Of an activation. `block`: the parameter that says how many neighbouring units it takes together, if it does."""
 
     block: str = ""
+
+    def about(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """As of any."""
+        yield from super().about()
+        yield from [(self.block, ())] if self.block else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +109,12 @@ class DefenseFacts(ModelFacts):
 
     base: Mapping[str, Any] = field(default_factory=dict)
     loss: bool | Mapping[str, tuple[Any, ...]] = False
+
+    def about(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """As of any."""
+        yield from super().about()
+        yield from ((name, (value,)) for name, value in self.base.items())
+        yield from self.loss.items() if isinstance(self.loss, Mapping) else ()
 
     def has_loss(self, parameters: Mapping[str, object]) -> bool:
         """Whether it has a loss of its own with some parameters."""
@@ -122,6 +149,10 @@ class AttackFacts(Facts):
     targeting: tuple[Targeting, ...] = ("untargeted",)
     leaves_budget: Mapping[str, Any] = field(default_factory=dict)
     prepared: bool = False
+
+    def about(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """As of any."""
+        yield from ((name, (value,)) for name, value in self.leaves_budget.items())
 
 
 @dataclass(frozen=True, kw_only=True)

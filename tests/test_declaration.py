@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from tasks import registry
+from tasks.declaration import parsed, read_shared
 from tasks.facts import AttackFacts, declared
 from tasks.registry import ComponentSourceError, component, describe
 from tasks.sources import source_of
@@ -54,6 +55,13 @@ def test_facts_are_typed_and_their_defaults_are_said_once(package):
         ("attack", ATTACK + ", targeted=True", "unknown fact 'targeted'"),
         ("attack", ATTACK + ", prepared=True", "is declared prepared, but its file has no function 'prepare'"),
         ("dataset", "version=1, samples='many'", "samples: "),
+        ("defense", "version=1, stochastic={'b': (1,)}", "unknown parameter 'b'. Known: a"),
+        ("defense", "version=1, stochastic={'a': ('x',)}", "facts speak of a='x', which cannot be: Input should be"),
+        ("defense", "version=1, evaluation=('b',)", "unknown parameter 'b'"),
+        ("defense", "version=1, base={'a': True}", "facts speak of a=True, which cannot be"),
+        ("activation", "version=1, block='units'", "unknown parameter 'units'"),
+        ("attack", ATTACK + ", leaves_budget={'variant': 'published'}", "unknown parameter 'variant'"),
+        ("dataset", "version=1, classes={'labels': {'fine': 100}}", "unknown parameter 'labels'"),
         ("head", "version=0", "version must be a whole number, at least 1"),
         ("head", "paper='x'", "version must be a whole number, at least 1"),
         ("head", "version=1, **COMMON", "facts must be written out, not given by **"),
@@ -135,3 +143,13 @@ def test_a_source_in_a_namespace_package_is_found(tmp_path, monkeypatch):
     assert source_of("spread.deep.parts") == tmp_path / "spread" / "deep" / "parts.py"
     with pytest.raises(ComponentSourceError, match=r"module 'spread\.deep' has no Python source"):
         source_of("spread.deep")
+
+
+def test_what_every_component_of_a_kind_has_may_come_later_too(tmp_path):
+    path = tmp_path / "_every.py"
+    path.write_text('@every("head", added={"scale": 1.0})\ndef scaled(head, *, scale: float = 2.0):\n    ...\n')
+    found = read_shared(parsed(path), "head", "tasks.heads._every")
+    assert (found.function, list(found.parameters), found.added) == ("scaled", ["scale"], {"scale": 1.0})
+    path.write_text("def scaled(head): ...\n")
+    with pytest.raises(ComponentSourceError, match=r"no function that is declared with @every\('head'\)"):
+        read_shared(parsed(path), "head", "tasks.heads._every")
