@@ -19,7 +19,9 @@ def source_of(module: str) -> Path:
         raise ComponentSourceError(f"{_shown(module)} is no name of a module: package.module is wanted")
     spec = _top(top)
     if spec is None:
-        raise ComponentSourceError(f"there is no module {_shown(top)}: it is neither installed nor on PYTHONPATH")
+        raise ComponentSourceError(
+            f"there is no module {_shown(top)}: it is neither installed, nor here, nor on PYTHONPATH"
+        )
     origin, folders = spec.origin, [Path(folder) for folder in spec.submodule_search_locations or ()]
     for depth, name in enumerate(below, 1):
         found = _in(folders, name)

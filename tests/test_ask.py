@@ -2,9 +2,11 @@
 
 import json
 import pickle
+import subprocess
+import sys
 
 import pytest
-from grids import call, launch, write_spec
+from grids import HERE, call, environment, launch, write_spec
 
 from grid.spec.read import load_spec
 from grid.work.ask import foreign_part
@@ -125,3 +127,15 @@ def test_only_blocks_with_foreign_components_are_asked_about_and_travel(tmp_path
     spec = load_spec(spec_of(tmp_path, f"{module}:still"))
     assert foreign_part(spec).blocks == spec.blocks
     assert len(pickle.dumps(foreign_part(spec))) < 10_000
+
+
+def test_a_component_may_lie_in_the_current_folder(tmp_path):
+    (tmp_path / "beside.py").write_text(PARTS)
+    spec = spec_of(tmp_path, "beside:still")
+    for words in (["check", spec], ["launch", spec, "--store", tmp_path / "store", "--address", "inline"]):
+        # -P: as the console script is started, without the current folder
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "grid", *map(str, words)],
+            cwd=tmp_path, env=environment() | {"PYTHONPATH": str(HERE.parent)}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr

@@ -113,7 +113,7 @@ def test_a_source_that_declares_no_component_is_refused_in_one_line_and_never_ru
     [
         ("sys", "module 'sys' has no Python source"),
         ("math", "module 'math' has no Python source"),
-        ("no_such", "there is no module 'no_such': it is neither installed nor on PYTHONPATH"),
+        ("no_such", "there is no module 'no_such': it is neither installed, nor here, nor on PYTHONPATH"),
         ("xml.no_such.deeper", "there is no module 'xml.no_such'"),
         ("json.decoder.deeper", "there is no module 'json.decoder.deeper'"),
         ("a" * 5000, "there is no module 'aaa"),

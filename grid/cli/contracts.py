@@ -1,6 +1,5 @@
 """The command about somebody's own component: test."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -31,7 +30,6 @@ def test(name: str, kind: str | None, given: Sequence[str], data_root: Path | No
     A line for each: kept, broken and why, or skipped, where it cannot be asked, and why. Runs the component. A module
     is found where Python finds it, or in the current directory.
     """
-    sys.path.append(os.getcwd())  # noqa: PTH109 - as Python itself has it there
     from grid.run.options import data_root as place_of
     from grid.spec.subjects import subject_of
     from tasks.contracts.suite import examine
