@@ -136,6 +136,7 @@ def test_a_component_may_lie_in_the_current_folder(tmp_path):
         # -P: as the console script is started, without the current folder
         done = subprocess.run(
             [sys.executable, "-P", "-m", "grid", *map(str, words)],
-            cwd=tmp_path, env=environment() | {"PYTHONPATH": str(HERE.parent)}, capture_output=True, text=True, check=False,
+            cwd=tmp_path, env={**environment(), "PYTHONPATH": str(HERE.parent)},
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
