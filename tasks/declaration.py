@@ -8,13 +8,13 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
 from tasks import parameters as parameter_types
 from tasks.config import CELL_PARTS
-from tasks.facts import Facts, declared
+from tasks.facts import Facts, ModelFacts, declared
 from tasks.sources import ComponentSourceError
 from tasks.words import unknown
 
@@ -31,6 +31,13 @@ class Parameter:
     type: Any
     text: str
     default: Any
+
+    def spelt(self, value: object) -> Any:  # noqa: ANN401 - whatever the type is of
+        """A value as the type spells it, so that 1 and 1.0 have one id; as it is where it is none of the type."""
+        try:
+            return TypeAdapter(self.type).validate_python(value, strict=True)
+        except ValidationError:
+            return value
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,8 @@ def read_component(tree: ast.Module, kind: str, name: str, origin: str, shared: 
     own = _parameters(node, origin)
     _check_parameters(own, shared, kind, origin)
     version, paper, added = keywords.pop("version", None), keywords.pop("paper", ""), keywords.pop("added", {})
+    if not isinstance(paper, str):
+        raise ComponentSourceError(f"{origin}: paper must be text, such as a link")
     if type(version) is not int or version < 1:
         raise ComponentSourceError(f"{origin}: version must be a whole number, at least 1")
     _check_added(added, own, origin)
@@ -132,7 +141,14 @@ def literal(node: ast.expr, origin: str, what: str) -> Any:  # noqa: ANN401 - an
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        raise ComponentSourceError(f"{origin}: {what} must be written out, not {ast.unparse(node)[:80]!r}") from error
+        raise ComponentSourceError(f"{origin}: {what} must be written out, not {_text(node)!r}") from error
+
+
+def _text(node: ast.expr) -> str:
+    try:
+        return ast.unparse(node)[:80]
+    except RecursionError:
+        return "that"
 
 
 def _keywords(node: ast.FunctionDef, kind: str, decorator: str, origin: str) -> dict[str, Any]:
@@ -161,6 +177,9 @@ def _check_parameters(own: Mapping[str, Parameter], shared: Shared, kind: str, o
 
 def _check_facts(facts: Facts, parameters: Mapping[str, Parameter], origin: str) -> None:
     """What facts say of parameters is of ones that there are, and of values that these can have."""
+    for name in facts.evaluation if isinstance(facts, ModelFacts) else ():
+        if name in parameters and parameters[name].default is REQUIRED:
+            raise ComponentSourceError(f"{origin}: evaluation names {name!r}, which has no default")
     for name, values in facts.about():
         if name not in parameters:
             raise ComponentSourceError(f"{origin}: facts name a parameter: {unknown('parameter', name, parameters)}")
@@ -200,15 +219,17 @@ def _type(node: ast.expr, origin: str) -> Any:  # noqa: ANN401 - a type, as typi
     match node:
         case ast.Name(id=name) if name in _SIMPLE:
             return _SIMPLE[name]
-        case ast.Name(id=name) if name[0].isupper() and hasattr(parameter_types, name):
+        case ast.Name(id=name) if get_origin(getattr(parameter_types, name, None)) is Annotated:
             return getattr(parameter_types, name)
         case ast.Constant(value=None):
             return None
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _type(left, origin) | _type(right, origin)
+            return Union[_type(left, origin), _type(right, origin)]  # noqa: UP007 - made at run time, of None as well
         case ast.Subscript(value=ast.Name(id="list"), slice=inner):
             return list[_type(inner, origin)]  # type: ignore[misc] # a type made at run time
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             values = literal(inner, origin, "the values of Literal")
-            return Literal[values if isinstance(values, tuple) else (values,)]
+            options = values if isinstance(values, tuple) else (values,)
+            if options and all(isinstance(option, str | int | bool | None) for option in options):
+                return Literal[options]
     raise ComponentSourceError(f"{origin}: parameters cannot have the type {ast.unparse(node)[:80]!r}")

@@ -7,11 +7,13 @@ that can be. Knows nothing of torch, of files, or of how it is used.
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal, TypeAlias, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
 
+from annotated_types import MinLen
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.cases import Norm
+from tasks.parameters import Count
 from tasks.words import unknown
 
 Targeting: TypeAlias = Literal["untargeted", "targeted"]
@@ -22,7 +24,7 @@ Paths: TypeAlias = tuple[str, ...]
 class Facts:
     """Of any component. `requires`: the packages, as they are imported, without which it cannot run."""
 
-    requires: tuple[str, ...] = ()
+    requires: tuple[Annotated[str, MinLen(1)], ...] = ()
 
     def about(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """The parameters that the facts name, each with the values that they say something of."""
@@ -42,10 +44,10 @@ class DatasetFacts(Facts):
     What depends on a parameter is {parameter: {a value of it: what it is then}}.
     """
 
-    samples: int | None = None
-    train_samples: int | Mapping[str, Mapping[str | bool, int]] | None = None
-    shape: tuple[int, int, int] | None = None
-    classes: int | Mapping[str, Mapping[str | bool, int]] | None = None
+    samples: Count | None = None
+    train_samples: Count | Mapping[str, Mapping[str | bool, Count]] | None = None
+    shape: tuple[Count, Count, Count] | None = None
+    classes: Count | Mapping[str, Mapping[str | bool, Count]] | None = None
     files: Mapping[Literal["train", "test"], Paths | Mapping[str, Mapping[str | bool, Paths]]] = field(
         default_factory=dict
     )
@@ -143,7 +145,7 @@ class AttackFacts(Facts):
     `prepared`: whether the file has a function `prepare`, of the same parameters.
     """
 
-    norms: tuple[Norm, ...]
+    norms: Annotated[tuple[Norm, ...], MinLen(1)]
     budget: Literal["eps", "minimal", "either"]
     knowledge: Literal["white-box", "score", "decision", "none"]
     targeting: tuple[Targeting, ...] = ("untargeted",)
@@ -153,6 +155,11 @@ class AttackFacts(Facts):
     def about(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """As of any."""
         yield from ((name, (value,)) for name, value in self.leaves_budget.items())
+
+    def may_leave(self, parameters: Mapping[str, object]) -> bool:
+        """Whether its procedure is known to leave its ball with some parameters."""
+        leaves = self.leaves_budget
+        return bool(leaves) and all(parameters.get(name) == value for name, value in leaves.items())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ def base_of(cell: Cell) -> Base | None:
     if trained != cell:
         return Base(trained, "weights")
     if cell.training.parameters.get("natural_epochs"):
-        natural = Component("defense", "natural", registry.describe("defense", "natural").version)
+        natural = _with_defaults("defense", "natural")
         epochs = {"epochs": cell.training.parameters["natural_epochs"], "natural_epochs": 0}
         return Base(replace(cell, defense=natural, training=_with(cell.training, epochs)), "start")
     teacher = _changed(cell.defense, "base")
@@ -80,6 +80,15 @@ def _has_prepare_step(attack: str) -> bool:
     return registry.describe("attack", attack).facts.prepared
 
 
+@functools.cache
+def _with_defaults(kind: str, name: str) -> Component:
+    described = registry.describe(kind, name)
+    known = described.parameters
+    usual = {each: parameter.spelt(parameter.default) for each, parameter in known.items()}
+    constants = {each: known[each].spelt(constant) for each, constant in described.added.items()}
+    return Component(kind, name, described.version, usual, constants)
+
+
 @functools.lru_cache(maxsize=100_000)
 def _changed(component: Component, fact: str) -> Component:
     """A component, and those among its parameters, with the values that a fact gives some of the parameters.
@@ -100,10 +109,12 @@ def _changed(component: Component, fact: str) -> Component:
 def _values(kind: str, name: str, fact: str) -> Mapping[str, Any]:
     """What a component's "base" says, or the defaults of what its "evaluation" names."""
     described = registry.describe(kind, name)
+    said: Mapping[str, Any] = {}
     if fact == "base":
-        return described.facts.base if isinstance(described.facts, DefenseFacts) else {}
-    named = described.facts.evaluation if isinstance(described.facts, ModelFacts) else ()
-    return {each: described.parameters[each].default for each in named}
+        said = described.facts.base if isinstance(described.facts, DefenseFacts) else {}
+    elif isinstance(described.facts, ModelFacts):
+        said = {each: described.parameters[each].default for each in described.facts.evaluation}
+    return {each: described.parameters[each].spelt(value) for each, value in said.items()}
 
 
 def _with(component: Component, values: Mapping[str, Any]) -> Component:

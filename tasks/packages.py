@@ -29,6 +29,7 @@ def lacking(described: Description[Any]) -> list[str]:
 
 def _is_installed(package: str) -> bool:
     try:
-        return importlib.util.find_spec(package.partition(".")[0]) is not None
+        found = importlib.util.find_spec(package.partition(".")[0])
     except ValueError:  # a module that was put in place without saying where it comes from
         return True
+    return found is not None and found.origin is not None  # a folder of that name is no package

@@ -21,6 +21,8 @@ from tasks.cases import Attack, Probe
 from tasks.config import CELL_PARTS, Component
 from tasks.facts import chosen
 from tasks.slices import function_from
+from tasks.sources import RAISED
+from tasks.words import unknown
 
 _OF_DATASET = ("shape", "classes", "samples", "train_samples")
 PART_OF: Mapping[str, tuple[str, ...]] = {
@@ -64,7 +66,13 @@ class Refuser(NamedTuple):
         """Why what is known cannot be; nothing where something that the function must know is not."""
         if any(name not in known for name, has_default in self.takes.items() if not has_default):
             return []
-        return [str(reason) for reason in self.function(**{name: known[name] for name in self.takes if name in known})]
+        try:
+            found = self.function(**{name: known[name] for name in self.takes if name in known})
+            if isinstance(found, str) or not isinstance(found, Iterable):
+                return [f"its `refuses` gives {found!r}, which is no list of reasons"]
+            return [str(reason) for reason in found]
+        except RAISED as error:
+            return [f"its `refuses` raised {type(error).__name__}: {error}"]
 
 
 def refuse(error: type[Exception], found: Iterable[str]) -> None:
@@ -140,6 +148,11 @@ def num_classes(dataset: Component) -> int | None:
     return cast("int | None", _declared(dataset, "classes"))
 
 
+def shape_of(dataset: Component) -> tuple[int, int, int] | None:
+    """The (channels, height, width) that a dataset declares; None if only its files tell."""
+    return registry.describe("dataset", dataset.name).facts.shape
+
+
 def _declared(dataset: Component, name: str) -> object:
     return chosen(getattr(registry.describe("dataset", dataset.name).facts, name), dataset.parameters)
 
@@ -171,7 +184,7 @@ def _of_cell(name: str, component: Component, cell: Mapping[str, Component], *, 
     if name == "widths":
         architecture, dataset = cell["architecture"], cell["dataset"]
         shape = registry.describe("dataset", dataset.name).facts.shape
-        is_refused = reasons(architecture, {"dataset": dataset}, foreign=foreign)
+        is_refused = _is_refused(architecture, dataset, foreign=foreign)
         return None if is_refused else widths(architecture, shape, foreign=foreign)
     value = _declared(cell["dataset"], name)
     if name == "shape" and isinstance(value, tuple) and component.kind == "architecture":
@@ -180,6 +193,12 @@ def _of_cell(name: str, component: Component, cell: Mapping[str, Component], *, 
     return value
 
 
+@functools.lru_cache(maxsize=100_000)
+def _is_refused(architecture: Component, dataset: Component, *, foreign: bool) -> bool:
+    return bool(reasons(architecture, {"dataset": dataset}, foreign=foreign))
+
+
+@functools.lru_cache(maxsize=100_000)
 def _part(component: Component) -> Part:
     facts = registry.describe(component.kind, component.name).facts
     return Part(component.name, component.parameters, facts, tuple(map(_part, component.parts)))
@@ -192,7 +211,15 @@ def _value(value: object) -> object:
 @functools.cache
 def _refusers(kind: str, name: str, *, foreign: bool) -> tuple[Refuser, ...]:
     """The functions of the component's own file, and of what every component of its kind has."""
-    return tuple(Refuser(function, _takes(function)) for function in _functions(kind, name, foreign=foreign))
+    known = {*registry.describe(kind, name).parameters, *PART_OF, *(OF_ATTACK if kind == "attack" else ())}
+    found = [Refuser(function, _takes(function)) for function in _functions(kind, name, foreign=foreign)]
+    return tuple(refuser if refuser.takes.keys() <= known else _unasked(refuser, known) for refuser in found)
+
+
+def _unasked(refuser: Refuser, known: Iterable[str]) -> Refuser:
+    """One that says what is wrong with it in place of being asked: it takes what there is not."""
+    wrong = [unknown("name", name, known, "what `refuses` may take") for name in refuser.takes if name not in known]
+    return Refuser(lambda: wrong, {})
 
 
 def _takes(function: Callable[..., Any]) -> Mapping[str, bool]:
@@ -214,4 +241,7 @@ def _own(kind: str, name: str, function: str, *, foreign: bool) -> Callable[...,
     module, _ = registry.origin(kind, name)
     if registry.is_built_in(kind, name):
         return function_from(module, function)
-    return getattr(importlib.import_module(module), function, None) if foreign else None
+    found = getattr(importlib.import_module(module), function, None) if foreign else None
+    if found is not None and not callable(found):
+        return lambda: [f"its `{function}` is no function"]
+    return found

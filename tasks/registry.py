@@ -68,12 +68,12 @@ def component(
     with that value it is left out of ids, so that what is stored stays. `facts` are those of the kind, in
     `tasks.facts`. Raises TypeError for a fact that is none of the kind's, or of another type.
     """
-    try:
-        declared(kind, facts)
-    except ValueError as error:
-        raise TypeError(f"@component({kind!r}): {error}") from error
 
     def declare(function: F) -> F:
+        try:
+            declared(kind, facts)
+        except ValueError as error:
+            raise TypeError(f"{function.__module__}:{function.__qualname__}: {error}") from error
         own = {"kind": kind, "version": version, "paper": paper, "added": added or {}}
         function.__dict__["component"] = {**own, **facts}
         return function
@@ -123,7 +123,11 @@ def describe(kind: str, name: str) -> Description[Any]:
 @functools.cache
 def _described(kind: str, name: str) -> Description[Any]:
     module, function = origin(kind, name)
-    return read_component(parsed(source_of(module)), kind, name, f"{module}:{function}", shared(kind))
+    place = f"{module}:{function}"
+    try:
+        return read_component(parsed(source_of(module)), kind, name, place, shared(kind))
+    except (TypeError, AttributeError, RecursionError, MemoryError) as error:  # of a source that nobody would write
+        raise ComponentSourceError(f"{place[:200]}: its declaration cannot be read ({type(error).__name__})") from error
 
 
 @functools.cache

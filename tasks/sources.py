@@ -4,8 +4,11 @@
 """
 
 import sys
-from importlib.machinery import ModuleSpec
+from contextlib import suppress
 from pathlib import Path
+
+RAISED = (Exception, SystemExit)
+"""What somebody's component may raise: SystemExit too, which would end the process as if all were well."""
 
 
 class ComponentSourceError(ValueError):
@@ -17,12 +20,12 @@ def source_of(module: str) -> Path:
     top, *below = module.split(".")
     if not all(part.isidentifier() for part in (top, *below)):
         raise ComponentSourceError(f"{_shown(module)} is no name of a module: package.module is wanted")
-    spec = _top(top)
-    if spec is None:
+    found = _top(top)
+    if found is None:
         raise ComponentSourceError(
             f"there is no module {_shown(top)}: it is neither installed, nor here, nor on PYTHONPATH"
         )
-    origin, folders = spec.origin, [Path(folder) for folder in spec.submodule_search_locations or ()]
+    origin, folders = found
     for depth, name in enumerate(below, 1):
         found = _in(folders, name)
         if found is None:
@@ -33,13 +36,23 @@ def source_of(module: str) -> Path:
     return Path(origin)
 
 
-def _top(name: str) -> ModuleSpec | None:
-    """What the import system would load for a name without dots; a finder may only look, and runs nothing of it."""
+def search_here() -> None:
+    """Have Python look for modules in the current folder as well, behind all others: what runs components does."""
+    with suppress(OSError):  # a folder that somebody has removed
+        if (here := str(Path.cwd())) not in sys.path:
+            sys.path.append(here)
+
+
+def _top(name: str) -> tuple[str | None, list[Path]] | None:
+    """The file and, of a package, the folders of a module without dots, also in the current folder.
+
+    A finder of the import system may only look, and runs nothing of it.
+    """
     for finder in sys.meta_path:
         spec = finder.find_spec(name, None)
         if spec is not None:
-            return spec
-    return None
+            return spec.origin, [Path(folder) for folder in spec.submodule_search_locations or ()]
+    return _in([Path()], name)
 
 
 def _in(folders: list[Path], name: str) -> tuple[str | None, list[Path]] | None:

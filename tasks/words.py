@@ -5,12 +5,16 @@ from collections.abc import Iterable
 
 from tasks.synonyms import SYNONYMS
 
+_LONGEST = 60
+"""Letters of a word that are shown."""
+
 
 def unknown(what: str, word: str, known: Iterable[str], of: str = "") -> str:
     """The message for a word that is none of the known ones (of something), with the closest of them."""
     words = sorted(known)
     where = f" of {of}" if of else ""
-    return f"unknown {what} {word!r}{where}.{did_you_mean(word, words)} Known: {', '.join(words) or 'none'}"
+    shown = word if len(word) <= _LONGEST else f"{word[: _LONGEST - 3]}..."
+    return f"unknown {what} {shown!r}{where}.{did_you_mean(word, words)} Known: {', '.join(words) or 'none'}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

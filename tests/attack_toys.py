@@ -102,7 +102,7 @@ def absent(model, images, labels, budget, streams):
     return images, 7 * steps_of(labels)
 
 
-@component("attack", version=1, norms=("linf",), budget="eps", knowledge="none", leaves_budget={"far": True})
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="none")
 def over(model, images, labels, budget, streams, *, by: float = 0.5, pixel: float = 0.0):
     images = images.clone()
     images[2, 0, 3, 3] = pixel + by

@@ -9,10 +9,9 @@ import pytest
 from grids import HERE, call, environment, launch, write_spec
 
 from grid.spec.read import load_spec
-from grid.work.ask import foreign_part
+from grid.work.ask import unknown_part
 
 PARTS = '''
-from collections.abc import Iterator
 from torch import nn
 import torch
 from tasks.registry import component
@@ -39,10 +38,6 @@ def drawing(shape, activation) -> nn.Module:
 def still(model, images, labels, budget, streams, *, tries: int = 3):
     """Gives back what it is given."""
     return images, torch.zeros_like(labels)
-
-def refuses(*, tries: int, eps: float | None) -> Iterator[str]:
-    if eps == 0.5:
-        yield "eps must not be 0.5"
 '''
 
 
@@ -86,7 +81,8 @@ def test_check_imports_nothing_and_launch_asks_before_any_task(tmp_path, package
 
 
 def test_what_a_foreign_component_refuses_is_said_once_however_many_cases_it_is_about(tmp_path, package):
-    module = package("refuses_it")
+    refuses = "def refuses(*, eps):\n    if eps == 0.5:\n        yield 'eps must not be 0.5'"
+    module = package("refuses_it", REFUSING.format(body="pass", refuses=refuses))
     spec = spec_of(tmp_path, f"{module}:still", head=["softmax", "softrmax"])
     path = spec.read_text().replace("eps: 0.1", "eps: 0.5")
     spec.write_text(path)
@@ -122,11 +118,11 @@ def test_a_grid_of_foreign_components_that_can_be_runs(tmp_path, package):
 
 
 def test_only_blocks_with_foreign_components_are_asked_about_and_travel(tmp_path, package):
-    assert foreign_part(load_spec(spec_of(tmp_path))) is None
+    assert unknown_part(load_spec(spec_of(tmp_path))) is None
     module = package("travels")
     spec = load_spec(spec_of(tmp_path, f"{module}:still"))
-    assert foreign_part(spec).blocks == spec.blocks
-    assert len(pickle.dumps(foreign_part(spec))) < 10_000
+    assert unknown_part(spec).blocks == spec.blocks
+    assert len(pickle.dumps(unknown_part(spec))) < 10_000
 
 
 def test_a_component_may_lie_in_the_current_folder(tmp_path):
@@ -140,3 +136,60 @@ def test_a_component_may_lie_in_the_current_folder(tmp_path):
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+
+
+REFUSING = """
+from tasks.registry import component
+import torch
+
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="none")
+def still(model, images, labels, budget, streams):
+    {body}
+    return images, torch.zeros_like(labels)
+
+{refuses}
+"""
+
+
+@pytest.mark.parametrize(
+    ("refuses", "says"),
+    [
+        ("def refuses(*, eps):\n    return {}['x']", "its `refuses` raised KeyError: 'x'"),
+        ("def refuses(*, eps):\n    raise SystemExit(0)", "its `refuses` raised SystemExit: 0"),
+        ("def refuses(*, eps):\n    return None", "its `refuses` gives None, which is no list of reasons"),
+        ("def refuses(*, eps):\n    return 'abc'", "its `refuses` gives 'abc', which is no list of reasons"),
+        ("def refuses(*, epps):\n    return []", "unknown name 'epps' of what `refuses` may take. Did you mean 'eps'"),
+        ("def refuses(*, eps, **others):\n    return []", "unknown name 'others' of what `refuses` may take"),
+        ("refuses = 5", "its `refuses` is no function"),
+        ("raise SystemExit(0)", "cannot be imported: SystemExit: 0"),
+    ],
+)
+def test_foreign_code_that_misbehaves_where_it_is_asked_is_said_in_a_line(tmp_path, package, refuses, says):
+    module = package(f"misbehaves_{abs(hash(refuses))}", REFUSING.format(body="pass", refuses=refuses))
+    refused = launch(spec_of(tmp_path, f"{module}:still"), tmp_path / "store")
+    assert refused.exit_code == 2
+    assert says in refused.stderr
+    assert "toy: 1 problem" in refused.stderr
+    assert not list(tmp_path.glob("store/*/*"))
+
+
+def test_a_component_that_ends_the_process_is_a_failure_and_no_success(tmp_path, package):
+    module = package("ends_it_all", REFUSING.format(body="raise SystemExit(0)", refuses=""))
+    spec = spec_of(tmp_path, f"{module}:still")
+    spec.write_text(spec.read_text().replace("eps: 0.1", "eps: 0.1\n    attacked: all"))
+    ended = launch(spec, tmp_path / "store")
+    assert ended.exit_code == 3
+    assert "SystemExit: 0" in ended.stderr
+    tested = call("test", f"{module}:still")
+    assert tested.exit_code == 5
+    assert "broken" in tested.stdout
+
+
+def test_the_models_of_sources_are_built_before_any_task_too(tmp_path, package):
+    module = package("seen_by_attacks")
+    spec = spec_of(tmp_path, architecture={"mlp": {"hidden": [8]}})
+    spec.write_text(spec.read_text().replace("eps: 0.1", f"eps: 0.1\n    source: {{architecture: '{module}:drawing'}}"))
+    refused = launch(spec, tmp_path / "store")
+    assert refused.exit_code == 2
+    assert "the model draws from torch's own generator" in refused.stderr
+    assert not list(tmp_path.glob("store/*/*"))

@@ -16,6 +16,8 @@ REAL = DataRoot(Path(__file__).parent.parent.parent / "shared" / "data")
 PEERS = ("art", "foolbox", "torchattacks")
 """Other libraries' attacks: their draws are the library's own (tests/test_peers.py)."""
 LEFT_OUT = {*PEERS, "resnet101"}  # the last is resnet50 with more blocks
+LARGE = ("densenet169", "inception_v3", "resnet50", "vgg16")
+"""What takes seconds for a pass: `make drill` asks it. `mobilenet_v2` stands for the networks of torchvision."""
 CHEAP = {
     "steps": 6,
     "init_steps": 5,
@@ -47,7 +49,13 @@ def subject(kind, name):
 @pytest.mark.parametrize(
     ("kind", "name", "promise"),
     [
-        pytest.param(kind, name, promise, id=f"{kind} {name} {promise.__name__}")
+        pytest.param(
+            kind,
+            name,
+            promise,
+            id=f"{kind} {name} {promise.__name__}",
+            marks=pytest.mark.drill if name in LARGE else [],
+        )
         for kind, name in BUILT_IN
         for promise in promises(kind)
     ],

@@ -53,6 +53,11 @@ def test_facts_are_typed_and_their_defaults_are_said_once(package):
         ("attack", ATTACK.replace("eps", "epsilon"), "budget: Input should be 'eps', 'minimal' or 'either'"),
         ("attack", ATTACK.replace('"linf",', '"linfty",'), "norms: Input should be 'l0', 'l1', 'l2' or 'linf'"),
         ("attack", ATTACK + ", targeted=True", "unknown fact 'targeted'"),
+        ("attack", ATTACK.replace('("linf",)', "()"), "norms: Tuple should have at least 1 item"),
+        ("dataset", "version=1, samples=-5", "samples: Input should be greater than or equal to 1"),
+        ("dataset", "version=1, shape=(1, -8, 8)", "shape: Input should be greater than or equal to 1"),
+        ("head", "version=1, paper=3", "paper must be text, such as a link"),
+        ("head", "version=1, requires=('',)", "requires: String should have at least 1 character"),
         ("attack", ATTACK + ", prepared=True", "is declared prepared, but its file has no function 'prepare'"),
         ("dataset", "version=1, samples='many'", "samples: "),
         ("defense", "version=1, stochastic={'b': (1,)}", "unknown parameter 'b'. Known: a"),
@@ -79,8 +84,10 @@ def test_a_declaration_that_cannot_be_is_refused_with_what_would_be_right(packag
 
 
 def test_the_decorator_refuses_what_the_source_would_be_refused_for():
-    with pytest.raises(TypeError, match=r"unknown fact 'stocastic' of kind 'defense'\. Did you mean 'stochastic'"):
-        component("defense", version=1, stocastic=True)
+    with pytest.raises(
+        TypeError, match=r"package: unknown fact 'stocastic' of kind 'defense'\. Did you mean 'stochastic'"
+    ):
+        component("defense", version=1, stocastic=True)(package)
     with pytest.raises(ValueError, match="must say its norms"):
         declared("attack", {})
 
@@ -96,6 +103,10 @@ def test_the_decorator_refuses_what_the_source_would_be_refused_for():
         ("def mine(): ...\n", "is not declared with @component('attack', ...)"),
         (declaration(ATTACK, "*, a: set"), "parameters cannot have the type 'set'"),
         (declaration(ATTACK, "*, a"), "parameter 'a' has no type"),
+        (declaration(ATTACK, "*, a: Any"), "parameters cannot have the type 'Any'"),
+        (declaration(ATTACK, "*, a: Annotated"), "parameters cannot have the type 'Annotated'"),
+        (declaration(ATTACK, "*, a: Literal[[1]]"), "parameters cannot have the type 'Literal[[1]]'"),
+        (declaration(ATTACK, "*, a: Literal[()]"), "parameters cannot have the type 'Literal[()]'"),
         (declaration(ATTACK, "*, a: int = open('x')"), "the default of 'a' must be written out, not \"open('x')\""),
         (declaration(ATTACK, "*, a: Literal[exit()]"), "the values of Literal must be written out"),
     ],

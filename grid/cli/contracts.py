@@ -33,7 +33,9 @@ def test(name: str, kind: str | None, given: Sequence[str], data_root: Path | No
     from grid.run.options import data_root as place_of
     from grid.spec.subjects import subject_of
     from tasks.contracts.suite import examine
+    from tasks.sources import search_here
 
+    search_here()
     subject = subject_of(name, kind, given, Path(place_of(data_root)))
     verdicts = []
     for verdict in examine(subject):

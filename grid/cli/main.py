@@ -1,9 +1,7 @@
 """The group of all commands, and how it ends: with the code of the error, and never with a traceback of a mistake."""
 
 import json
-import os
 import sys
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -61,9 +59,6 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="attackgrid")
 def main() -> None:
     """Launch, resume and query large grids of adversarial attacks on Ray."""
-    with suppress(OSError):  # a folder that somebody has removed
-        if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - as Python itself has it there
-            sys.path.append(here)  # behind all that is installed: components of one's own may lie there
 
 
 for command in (*specs.COMMANDS, *runs.COMMANDS, *answers.COMMANDS, specs.list_all, *contracts.COMMANDS):

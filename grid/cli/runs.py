@@ -81,7 +81,9 @@ def _launch(spec: "GridSpec", store: "Store", given: dict[str, Any]) -> tuple[in
     from grid.run.launch import launch as run_launch
     from grid.run.options import Execution, costs
     from grid.run.wording import outcome_facts, outcome_text
+    from tasks.sources import search_here
 
+    search_here()
     about_run = ("shard_size", "quiet")
     shard_size, quiet = (given[name] for name in about_run)
     execution = Execution(**{name: value for name, value in given.items() if name not in about_run})

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from grid.errors import Problem
 from tasks.cases import Attack, Probe
-from tasks.config import Component, Json
+from tasks.config import Component, Json, canonical
 
 Source: TypeAlias = tuple[tuple[str, Component | int], ...]
 """In what the cell that an attack looks at differs from the cell it is judged on, part by part."""
@@ -33,6 +33,12 @@ class Asked:
     samples: int | None
     source: Source = ()
 
+    @property
+    def text(self) -> str:
+        """What is asked, in one canonical text."""
+        named = {kind: part.resolved() if isinstance(part, Component) else part for kind, part in self.source}
+        return f"{self.under.part_of_id} {canonical(named)}"
+
 
 @dataclass(frozen=True)
 class Block:
@@ -50,6 +56,10 @@ class Block:
     def axes(self) -> tuple[tuple[Component | int, ...], ...]:
         """The lists whose product are the block's cells, the slowest first."""
         return (*self.parts.values(), self.seeds)
+
+    def parts_seen(self, asked: Asked) -> Mapping[str, tuple[Component, ...]]:
+        """The lists of parts of the cells that something asked looks at."""
+        return {**self.parts, **{kind: (part,) for kind, part in asked.source if isinstance(part, Component)}}
 
     def components(self) -> Iterator[Component]:
         """Every component that it names, those among the parameters of others too."""

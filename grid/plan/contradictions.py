@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from grid.plan.asked import Asked, Block, GridSpec
 from grid.plan.rule_index import CELL_LISTS, BlockIndex, Box
+from grid.plan.selection import select
 from tasks.cases import Attack, Probe
 from tasks.config import CELL_PARTS, Component
-from tasks.refusals import beyond_classes, depends_on, num_classes, reasons
+from tasks.refusals import beyond_classes, depends_on, num_classes, reasons, shape_of
 
 Parts = Mapping[str, Sequence[Component]]
 Places = Mapping[str, int]
@@ -26,20 +27,20 @@ class Contradiction(NamedTuple):
     """What cannot be: the number of its block, what says so (a part of cells, or what is asked of them), and why."""
 
     block: int
-    about: Component | Attack | Probe
+    about: Component | Asked
     reason: str
 
 
 def contradictions(spec: GridSpec, *, foreign: bool = False) -> Iterator[Contradiction]:
     """Everything that a grid asks for and that cannot be, as far as its components say."""
+    selection = spec.selection or select(spec)
     for number, block in enumerate(spec.blocks):
-        excluded = spec.selection.blocks[number].excluded if spec.selection else None
-        look = BlockLook(block, excluded, foreign=foreign)
+        look = BlockLook(block, selection.blocks[number].excluded, foreign=foreign)
         for component, reason in look.of_parts():
             yield Contradiction(number, component, reason)
         for position, asked in enumerate(block.asked):
             for reason in look.of_asked(position):
-                yield Contradiction(number, asked.under, reason)
+                yield Contradiction(number, asked, reason)
 
 
 class BlockLook:
@@ -61,7 +62,7 @@ class BlockLook:
     def of_asked(self, position: int) -> Iterator[str]:
         """Why one of the things asked cannot be: a member of a cascade, its aim, its source."""
         asked, parts = self._block.asked[position], self._block.parts
-        seen = {**parts, **_named(asked)} if isinstance(asked.under, Attack) else parts
+        seen = self._block.parts_seen(asked) if isinstance(asked.under, Attack) else parts
         for member in asked.under.chain if isinstance(asked.under, Attack) else (asked.under,):
             yield from self._reasons(member.component, seen, under=member, position=position)
         if isinstance(asked.under, Attack) and asked.under.targets is not None:
@@ -91,13 +92,28 @@ class BlockLook:
 
     def _of_source(self, position: int) -> Iterator[str]:
         """Why the cell that something asked looks at cannot be, where that comes from what it does not share."""
-        other = _named(self._block.asked[position])
-        parts = {**self._block.parts, **other}
+        other = {kind for kind, part in self._block.asked[position].source if isinstance(part, Component)}
+        parts = self._block.parts_seen(self._block.asked[position])
+        yield from self._other_images(position, parts)
         for kind, components in parts.items() if other else ():
             for place, component in enumerate(components):
-                if other.keys() & {kind, *(depends_on(component, foreign=self._foreign) or ())}:
+                if other & {kind, *(depends_on(component, foreign=self._foreign) or ())}:
                     for reason in self._reasons(component, parts, own={kind: place}, position=position):
                         yield f"its source cannot be: {reason}"
+
+    def _other_images(self, position: int, parts: Parts) -> Iterator[str]:
+        """Where a source is for images of another shape, or other classes, than those that it is to look at."""
+        for source in parts["dataset"] if parts["dataset"] is not self._block.parts["dataset"] else ():
+            for place, own in enumerate(self._block.parts["dataset"]):
+                for what, known in (("images of shape", shape_of), ("classes:", num_classes)):
+                    here, there = known(own), known(source)
+                    if (
+                        here
+                        and there
+                        and here != there
+                        and self.is_wanted({"dataset": place}, self._block.parts, position)
+                    ):
+                        yield f"its source cannot be: {source.name} has {what} {there}, and {own.name} {here}"
 
     def _reasons(
         self,
@@ -128,11 +144,6 @@ def combinations(parts: Parts, kinds: Iterable[str]) -> Iterator[tuple[dict[str,
     for chosen in itertools.product(*(enumerate(parts[kind]) for kind in named)):
         places = dict(zip(named, chosen, strict=True))
         yield {kind: place for kind, (place, _) in places.items()}, {kind: part for kind, (_, part) in places.items()}
-
-
-def _named(asked: Asked) -> dict[str, tuple[Component]]:
-    """The parts of the cell that something asked looks at which are not those of the cell it is judged on."""
-    return {kind: (part,) for kind, part in asked.source if isinstance(part, Component)}
 
 
 def _about(reason: str, met: Sequence[Places], parts: Parts) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from grid.values import accept
 from tasks import registry
 from tasks.cases import Attack, Budget
-from tasks.config import Json
+from tasks.config import Json, canonical
 from tasks.facts import AttackFacts
 from tasks.registry import REQUIRED, Description
 
@@ -45,9 +45,11 @@ def added(kind: str, name: str) -> Mapping[str, Json]:
 
 def _accepted(description: Description[Any], parameter: str, value: Json, what: str) -> Json:
     try:
-        return accept(description.parameters[parameter].type, value)
+        accepted = accept(description.parameters[parameter].type, value)
+        canonical(accepted)  # whose ValueError says what no id can have: numbers that are not finite
     except ValueError as error:
         raise registry.ComponentSourceError(f"{description.origin}: {what} of {parameter!r} {error}") from error
+    return accepted
 
 
 def attack_defaults(facts: AttackFacts) -> dict[str, Any]:

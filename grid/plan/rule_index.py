@@ -4,6 +4,7 @@ A rule costs the same however many cases the block has, until those it selects a
 or of what a rule is for (exclusion, published values).
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -190,6 +191,7 @@ def parameter_of(kind: str, resolved: Mapping[str, Any], name: str) -> object:
     return next((value for value in found if value is not ABSENT), ABSENT)
 
 
+@functools.cache
 def _left_out(kind: str, name: str) -> Mapping[str, Json]:
     """The constants of a component's parameters that came later; none of one that is not installed here."""
     try:
@@ -198,6 +200,7 @@ def _left_out(kind: str, name: str) -> Mapping[str, Json]:
         return {}
 
 
+@functools.cache
 def _kind_of_parts(kind: str, name: str, parameter: str) -> str:
     try:
         marked = several(registry.describe(kind, name).parameters[parameter].type)

@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import FrameType
 
@@ -20,7 +20,7 @@ from grid.run.loop import Run
 from grid.run.progress import Progress
 from grid.run.record import new_run_id, recorded
 from grid.store.store import Store
-from grid.work.ask import ask, foreign_part
+from grid.work.ask import ask, unknown_part
 from grid.work.requirements import Requirements, requirements
 from grid.work.task import Settings
 
@@ -75,16 +75,23 @@ def _planned(spec: GridSpec, store: Store, shard_size: int) -> tuple[Plan, Table
 
 def _refuse_foreign(spec: GridSpec, executor: Executor, settings: Settings) -> None:
     """Have a worker ask the components of other packages, whose code the driver does not run, before any task."""
-    foreign = foreign_part(spec)
-    if foreign is None:
+    unknown = unknown_part(spec)
+    if unknown is None:
         return
-    try:
-        problems = executor.submit(ask, foreign, settings).result()
-    except WorkerLostError as error:
-        raise ClusterError(f"{spec.name}: the worker that imported its foreign components: {error}") from error
+    problems = _answer(spec, lambda: executor.submit(ask, unknown, settings).result())
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
         raise UsageError("\n".join([f"{spec.name}: {count}", *(f"  {problem}" for problem in problems)]))
+
+
+def _answer(spec: GridSpec, question: Callable[[], list[str]]) -> list[str]:
+    """The answer of a worker, or of another one where the first is lost."""
+    with suppress(WorkerLostError):
+        return question()
+    try:
+        return question()
+    except WorkerLostError as error:
+        raise ClusterError(f"{spec.name}: two workers that imported its foreign components: {error}") from error
 
 
 def _execute(

@@ -31,7 +31,7 @@ def attacks(node: Node, key: str, report: Report) -> tuple[Asked, ...]:
     found: list[Asked] = []
     for item, place in alternatives(node, key):
         for wanted in _entry(item, place, report):
-            report.stands(key, wanted.under.part_of_id, item, place)
+            report.stands(key, wanted.text, item, place)
             found.append(wanted)
     return tuple(found)
 
@@ -107,8 +107,7 @@ def _is_usable(entry: Entry, report: Report) -> bool:
 
 def _beyond(component: Component, facts: AttackFacts) -> Literal["error", "failure", "allowed"]:
     """What an image beyond eps is."""
-    leaves = facts.leaves_budget
-    if leaves and all(component.parameters.get(name) == value for name, value in leaves.items()):
+    if facts.may_leave(component.parameters):
         return "allowed"
     return "failure" if facts.budget == "minimal" else "error"
 

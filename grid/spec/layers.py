@@ -145,12 +145,14 @@ def _apply_override(root: Node, override: str, report: Report) -> Node:
 
 
 def _given(text: str, report: Report) -> Node | None:
-    """The YAML value after `=`. Without quotes, text with commas is a list: `seeds=0,1,2` is `seeds=[0, 1, 2]`."""
+    """The YAML value after `=`. Without quotes, commas make a list: `seeds=0,1,2` is `[0, 1, 2]`, but `a, b` a text."""
     if not text:
         return Node(None)
     value = parse(text, report.origin, report)
     if value and isinstance(value.value, str) and "," in text and text[0] not in "'\"!":
-        return parse(f"[{text}]", report.origin, Report(report.origin)) or value
+        listed = parse(f"[{text}]", report.origin, Report(report.origin))
+        has_words = listed and any(isinstance(item.value, str) for _, item in listed.items())
+        return value if listed is None or (has_words and " " in text) else listed
     return value
 
 

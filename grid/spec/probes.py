@@ -22,7 +22,7 @@ def probes(node: Node, key: str, report: Report) -> tuple[Asked, ...]:
             report.add(item, place, f"probe {entry.found.name!r} cannot be used: it declares parameters {taken}")
             continue
         for wanted in _wanted(entry, report):
-            report.stands(key, wanted.under.part_of_id, item, place)
+            report.stands(key, wanted.text, item, place)
             found.append(wanted)
     return tuple(found)
 

@@ -80,7 +80,7 @@ def _judge(root: Node | None, report: Report, *, drop_unused: bool) -> GridSpec:
     may_exclude = not report.problems  # a rule may select nothing only because what it names is in error
     if may_exclude:
         spec, root = _check_rules(spec, root, report, drop_unused=drop_unused)
-    if report.limited and (may_exclude or not spec.exclude):
+    if report.limited and asked <= MAX_CASES and (may_exclude or not spec.exclude):
         report_contradictions(spec, root, report)
     report.finish()
     return replace(spec, document=dump(root), warnings=tuple(sorted(report.warnings)))

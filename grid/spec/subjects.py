@@ -16,6 +16,7 @@ from tasks import registry
 from tasks.contracts.subject import Subject, kinds_of
 from tasks.declaration import Description
 from tasks.parameters import several
+from tasks.sources import RAISED
 from tasks.types import DataRoot
 from tasks.words import unknown
 
@@ -26,6 +27,8 @@ def subject_of(name: str, kind: str | None, given: Sequence[str], root: Path) ->
     `given` are texts `parameter=value`, values as a spec has them. Raises UsageError where there is no such component,
     it cannot be imported, several kinds have one, or a parameter is not what its type allows.
     """
+    if kind and kind not in registry.FOLDERS:
+        raise UsageError(unknown("kind", kind, registry.FOLDERS))
     try:
         kinds = [kind] if kind else kinds_of(name)
         found = registry.describe(kinds[0], name)
@@ -35,7 +38,7 @@ def subject_of(name: str, kind: str | None, given: Sequence[str], root: Path) ->
         raise UsageError(f"{name} is {' and '.join(kinds)}: say which, by --kind")
     try:
         registry.load(kinds[0], name)
-    except Exception as error:  # somebody's module may raise anything
+    except RAISED as error:
         raise UsageError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
     report = Report("--set")
     parameters = dict(_parameter(found, text, report) for text in given)

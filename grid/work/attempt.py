@@ -6,6 +6,7 @@ from typing import Literal
 
 from grid.errors import ForeignFileError, StoreError
 from grid.work.task import Done, Failed, Settings, Task
+from tasks.sources import RAISED
 
 
 def perform(task: Task, settings: Settings) -> Done | Failed:
@@ -17,9 +18,9 @@ def perform(task: Task, settings: Settings) -> Done | Failed:
     except StoreError as error:
         kind: Literal["error", "store"] = "error" if isinstance(error, ForeignFileError) else "store"
         return _failed(kind, error)
-    except Exception as error:  # noqa: BLE001 - whatever a component raises is recorded, and the grid goes on
+    except RAISED as error:  # whatever a component raises is recorded, and the grid goes on
         return _failed("error", error)
 
 
-def _failed(kind: Literal["error", "store"], error: Exception) -> Failed:
+def _failed(kind: Literal["error", "store"], error: BaseException) -> Failed:
     return Failed(kind, type(error).__name__, str(error), traceback.format_exc(), socket.gethostname())

@@ -56,7 +56,8 @@ def missing_data(required: Requirements) -> list[str]:
 def unknown_data(required: Requirements) -> list[str]:
     """Files that are not the published ones, though nobody else's either: worth a look, and no reason not to run."""
     root = Path(required.data_root)
-    lines = [line for dataset, splits in required.splits for line in data.unknown(dataset, splits, root)]
+    there = [(dataset, splits) for dataset, splits in required.splits if _is_described(dataset)]
+    lines = [line for dataset, splits in there for line in data.unknown(dataset, splits, root)]
     return list(dict.fromkeys(lines))
 
 

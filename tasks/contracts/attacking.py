@@ -38,7 +38,7 @@ def budget_of(subject: Subject, norm: Norm | None = None, *, times: float = 1, *
     norm = norm or facts.norms[0]
     if facts.budget == "minimal":
         return Budget(norm, None, **how)
-    leaves = any(subject.parameters.get(name) == value for name, value in facts.leaves_budget.items())
+    leaves = facts.may_leave(subject.parameters)
     return Budget(norm, EPS[norm] * times, **{"beyond": "allowed" if leaves else "error", **how})
 
 

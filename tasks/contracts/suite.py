@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from tasks.contracts.subject import BrokenPromiseError, Subject, UnaskedError
+from tasks.sources import RAISED
 
 Promise: TypeAlias = Callable[[Subject], None]
 """Raises BrokenPromiseError, or whatever the component raises, where it is not kept. Its docstring is the promise."""
@@ -47,6 +48,6 @@ def asked(promise: Promise, subject: Subject) -> Verdict:
         return Verdict(name, said, "skipped", str(error))
     except BrokenPromiseError as error:
         return Verdict(name, said, "broken", str(error))
-    except Exception as error:  # noqa: BLE001 - somebody's component may raise anything
+    except RAISED as error:
         return Verdict(name, said, "broken", f"{type(error).__name__}: {error}".strip())
     return Verdict(name, said, "kept")
