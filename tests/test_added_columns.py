@@ -161,10 +161,15 @@ def test_a_column_is_there_where_there_is_no_file_at_all(tmp_path, monkeypatch, 
     assert sql(tmp_path / "store", f"select novelty from {KINDS[kind][0]}") == []
 
 
-UNKNOWN = [pytest.param(kind, False, marks=[] if kind == "SAMPLES" else pytest.mark.drill) for kind in KINDS]
+BESIDE = [
+    pytest.param(kind, is_known, marks=[] if kind == "SAMPLES" else pytest.mark.drill)
+    for kind in KINDS
+    for is_known in (True, False)
+]
+"""Whether this version knows the column; other kinds of files are read by the same function."""
 
 
-@pytest.mark.parametrize(("kind", "is_known"), [*((kind, True) for kind in KINDS), *UNKNOWN])
+@pytest.mark.parametrize(("kind", "is_known"), BESIDE)
 def test_files_with_the_column_stand_beside_files_without_it(old, monkeypatch, kind, is_known):
     view, files, table, _ = KINDS[kind]
     before = numbers(old, table)

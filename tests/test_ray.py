@@ -131,6 +131,7 @@ def test_a_word_that_is_no_address_is_said():
         ray_executor.join("somewhere", None, None, 1.0)
 
 
+@pytest.mark.drill
 def test_a_driver_killed_at_random_moments_loses_and_repeats_nothing(tmp_path, undisturbed):
     spec, store = slow_spec(tmp_path), tmp_path / "store"
     moments = random.Random(0)
@@ -160,6 +161,7 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path, undisturbed):
     assert rows(store).equals(undisturbed)
 
 
+@pytest.mark.drill
 def test_a_shard_that_kills_every_worker_is_recorded_and_the_rest_is_finished(tmp_path):
     spec = write_spec(
         tmp_path,
@@ -216,6 +218,7 @@ def test_a_grid_on_two_nodes_is_finished_when_one_of_them_is_killed(tmp_path, un
         cluster.shutdown()
 
 
+@pytest.mark.drill
 def test_nodes_that_lack_what_a_grid_needs_are_named_once_and_the_others_do_the_work(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
