@@ -76,6 +76,7 @@ def test_the_executor_runs_tasks_hands_on_their_errors_and_survives_its_workers(
         executor.close()
 
 
+@pytest.mark.drill
 def test_a_worker_that_falls_silent_as_behind_a_cut_network_is_given_up(monkeypatch):
     monkeypatch.setattr(pool, "PING_SECONDS", 0.5)
     monkeypatch.setattr(pool, "SILENCE_SECONDS", 5.0)
