@@ -101,6 +101,12 @@ class Cell:
         """What the id is made from."""
         return {**{part: getattr(self, part).resolved() for part in CELL_PARTS}, "seed": self.seed}
 
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """Its parts, each followed by the components among its parameters."""
+        parts: list[Component] = [getattr(self, part) for part in CELL_PARTS]
+        return tuple(each for part in parts for each in (part, *part.parts))
+
     @cached_property
     def part_of_id(self) -> str:
         """As canonical JSON, what the id is made from."""

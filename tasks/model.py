@@ -117,7 +117,7 @@ def load_split(dataset: Component, split: str, root: DataRoot) -> Split:
     loaded = cast("Split", make(dataset, split, root))
     if others := mistaken(dataset, [split], root.path):
         raise DataError("; ".join(others))
-    if problem := _problem(loaded) or _undeclared(dataset, split, loaded):
+    if problem := _problem(loaded) or undeclared(dataset, split, loaded):
         raise DataError(f"the {split} split of {dataset.name}: {problem}")
     return mixed(loaded, root, **_shared(dataset)) if split == "train" else loaded
 
@@ -182,15 +182,12 @@ def _problem(split: Split) -> str:
     return ""
 
 
-def _undeclared(dataset: Component, split: str, loaded: Split) -> str:
+def undeclared(dataset: Component, split: str, loaded: Split) -> str:
     """In what a split is not what its dataset declares, or nothing."""
     facts = registry.describe("dataset", dataset.name).facts
+    size = facts.samples if split == "test" else chosen(facts.train_samples, dataset.parameters)
     pairs = {
-        "samples": (facts.samples if split == "test" else None, len(loaded.labels)),
-        "train_samples": (
-            chosen(facts.train_samples, dataset.parameters) if split == "train" else None,
-            len(loaded.labels),
-        ),
+        "samples": (size, len(loaded.labels)),
         "shape": (facts.shape, loaded.shape),
         "classes": (chosen(facts.classes, dataset.parameters), loaded.num_classes),
     }

@@ -59,11 +59,11 @@ def is_prepared(case: Case) -> bool:
 
 def draws(cell: Cell) -> bool:
     """Whether a part of the cell says that its model draws numbers when it evaluates."""
-    return any(_draws(getattr(cell, kind)) for kind in MODEL_PARTS)
+    return any(says_it_draws(getattr(cell, kind)) for kind in MODEL_PARTS)
 
 
 @functools.lru_cache(maxsize=100_000)
-def _draws(component: Component) -> bool:
+def says_it_draws(component: Component) -> bool:
     """Whether a component, or one among its parameters, says that it draws: always, or under some values."""
     for part in (component, *component.parts):
         described = registry.describe(part.kind, part.name)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from grids import HERE, call, environment, launch, write_spec
+from PIL import Image
 
 from grid.spec.read import load_spec
 from grid.work.ask import unknown_part
@@ -193,3 +194,31 @@ def test_the_models_of_sources_are_built_before_any_task_too(tmp_path, package):
     assert refused.exit_code == 2
     assert "the model draws from torch's own generator" in refused.stderr
     assert not list(tmp_path.glob("store/*/*"))
+
+
+def test_images_that_only_the_data_tell_of_are_looked_at_before_any_task(tmp_path):
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            folder = tmp_path / "data" / "pets" / split / name
+            folder.mkdir(parents=True)
+            Image.effect_noise((16, 16), 64).convert("RGB").save(folder / "one.png")
+    dataset = {"imagefolder": {"folder": "pets", "side": 16}}
+    spec = spec_of(tmp_path, dataset=dataset, architecture="vgg16", seeds=[0, 1], head=["softmax", "softrmax"])
+    assert call("check", spec).exit_code == 0
+    refused = launch(spec, tmp_path / "store", "--data-root", tmp_path / "data")
+    assert refused.exit_code == 2
+    assert refused.stderr.count("vgg16 takes images of 3 channels and sides of 32 or more") == 1
+    assert not list(tmp_path.glob("store/*/*"))
+
+
+def test_what_asks_a_store_or_a_spec_runs_nothing_that_lies_in_the_current_folder(tmp_path):
+    for name in ("pandas", "matplotlib", "IPython", "polars"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('run')")
+    spec = spec_of(tmp_path)
+    for words in (["list", "heads"], ["check", spec], ["plan", spec, "--store", tmp_path / "store"]):
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "grid", *map(str, words)],
+            cwd=tmp_path, env={**environment(), "PYTHONPATH": str(HERE.parent)},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr

@@ -159,3 +159,19 @@ def test_a_model_that_draws_under_parts_that_do_not_say_so_is_not_built():
 def test_a_single_draw_of_noise_asks_nothing_and_so_follows_no_target():
     rows = attacked(linear(3), "random_noise", LINF, pixels(4), targets="all", tries=1)
     assert sum(row["attacked"] for row in rows) == 8
+
+
+class Faint(Toy):
+    """Of a thousand classes, whose scores differ by a hundredth of the largest each time."""
+
+    passes = 0
+
+    def forward(self, images):
+        self.passes += 1
+        return super().forward(images) * (1 + 0.01 * (self.passes % 2))
+
+
+def test_a_small_difference_is_none_less_for_there_being_a_thousand_classes():
+    model = Faint(linear(1000).body).double()
+    with pytest.raises(ModelError, match="asked again, the model's scores of the same image differ"):
+        attacked(model, "fgsm", LINF, pixels(4), labels=torch.zeros(4, dtype=torch.int64))

@@ -132,3 +132,9 @@ def test_a_package_in_the_current_directory_is_found_by_a_command_of_its_own(tmp
     )  # fmt: skip
     assert run.returncode == 5, run.stderr
     assert "unit 0 changes others" in run.stdout
+
+
+def test_a_kind_that_there_is_not_is_said():
+    refused = call("test", "pgd", "--kind", "atack")
+    assert refused.exit_code == 2
+    assert "unknown kind 'atack'. Did you mean 'attack'?" in refused.stderr

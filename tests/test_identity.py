@@ -11,11 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from expansions import cells
 from grids import HERE, answered, call, environment, launch, write_spec
 
 from grid.plan.defaults import added
 from grid.plan.rule_index import ABSENT, parameter_of
+from grid.spec.read import load_spec
 from tasks.config import Component, grown
+from tasks.needs import trained_as
 
 ROOT = HERE.parent
 FACTS = "    samples=597,\n"
@@ -140,3 +143,16 @@ def test_a_rule_finds_a_parameter_that_is_left_out_of_what_is_stored(foreign):
     assert parameter_of("head", stored, "scale") == 3.0
     assert parameter_of("head", stored, "none") is ABSENT
     assert parameter_of("head", {**stored, "name": "not_installed:mine"}, "kind") is ABSENT
+
+
+def test_the_cell_that_a_variant_rests_on_is_the_default_cell_however_its_default_is_spelt(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    declared = "version=1, evaluation=('cap',), added={'cap': 1}"
+    (tmp_path / "rests_on.py").write_text(f'@component("head", {declared})\ndef mine(*, cap: float = 1):\n    ...\n')
+    head = ["rests_on:mine", {"rests_on:mine": {"cap": 2}}]
+    spec = load_spec(
+        write_spec(tmp_path, cells=[{"dataset": "digits", "architecture": "mlp", "head": head}], attacks=[])
+    )
+    usual, other = cells(spec)
+    assert trained_as(usual) == usual
+    assert trained_as(other).id == usual.id != other.id

@@ -7,12 +7,14 @@ import json
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 from grids import HERE, call, environment, launch, write_spec
 
 from tasks import packages
 from tasks.attacks._peer_names import MODULES, known_attacks
+from tasks.facts import AttackFacts
 from tasks.registry import describe, names
 
 BASES = {
@@ -125,3 +127,15 @@ def test_names_are_found_under_conditions_and_a_star_leaves_them_unknown(tmp_pat
     assert known_attacks("library_of_names") == {"First", "Second", "Third", "Fourth", "Fifth", "Sixth"}
     (tmp_path / "library_of_stars.py").write_text("from a import *\nfrom b import First\n")
     assert known_attacks("library_of_stars") is None
+
+
+def test_a_folder_of_its_name_is_no_package(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    described = replace(describe("attack", "art"), facts=AttackFacts(
+        norms=("linf",), budget="eps", knowledge="none", requires=("only_a_folder",)
+    ))  # fmt: skip
+    (tmp_path / "only_a_folder").mkdir()
+    assert "needs the package 'only_a_folder', which is not installed" in packages.lacking(described)[0]
+    (tmp_path / "only_a_folder" / "__init__.py").touch()
+    importlib.invalidate_caches()
+    assert packages.lacking(described) == []

@@ -392,3 +392,11 @@ def test_a_grid_that_is_too_large_is_not_asked_about_its_contradictions(tmp_path
     monkeypatch.setattr(read, "report_contradictions", lambda *given: pytest.fail("asked"))
     with pytest.raises(SpecError, match="at most 3 are planned at once"):
         load_spec(write_spec(tmp_path))
+
+
+def test_each_source_is_refused_where_it_stands(tmp_path):
+    sources = [{"architecture": "vgg16"}, {}, {"training": {"schedule": "plateau"}}]
+    attacks = [{"fgsm": {"eps": 0.1, **({"source": source} if source else {})}} for source in sources]
+    with pytest.raises(SpecError) as error:
+        load_spec(write_spec(tmp_path, attacks=attacks))
+    assert [problem.key for problem in error.value.problems] == ["attacks.0", "attacks.2"]

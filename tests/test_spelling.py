@@ -6,6 +6,7 @@ import attackgrid
 import pytest
 from grids import call, launch, write_spec
 
+from grid.errors import SpecError
 from grid.spec.read import load_spec
 
 BLOCK = {"dataset": "digits", "architecture": "mlp", "training": {"epochs": 1}}
@@ -208,3 +209,10 @@ def test_a_map_in_a_rule_a_name_that_is_no_text_and_a_profile_that_is_no_map_are
     assert "not a map" in said(tmp_path, exclude=[{"attack.steps": [{"a": 1}]}])
     assert "must be text" in said(tmp_path, attacks=[{"cascade": True, "name": ["a"], "attacks": ["deepfool"]}])
     assert "must be a map of path: value" in said(tmp_path, profiles={"unused": 3})
+
+
+def test_one_value_where_a_list_is_due_is_shown_as_a_list(tmp_path):
+    cells = [{"dataset": "digits", "architecture": {"mlp": {"hidden": 8}}}]
+    with pytest.raises(SpecError) as error:
+        load_spec(write_spec(tmp_path, cells=cells))
+    assert "a list, each a whole number, at least 1, not 8: write [8]" in str(error.value)

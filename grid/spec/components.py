@@ -207,7 +207,9 @@ def _values(kind: Any, node: Node, key: str, report: Report) -> Iterator[Value]:
 
 
 def _varied(kind: Any, node: Node) -> str:  # noqa: ANN401 - as above
-    """What to write, where a list of acceptable values stands in place of one."""
+    """What to write, where a value stands in place of a list of such, or a list of them in place of one."""
+    if is_accepted(kind, [plain(node)]):
+        return f": write [{spelling(node)}]"
     if not isinstance(node.value, list) or not node.value or not all(is_accepted(kind, plain(n)) for n in node.value):
         return ""
     return f": to vary it write {{each: {spelling(node)}}}"

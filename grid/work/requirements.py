@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from grid.plan.plan import CaseWork, CellWork, Plan
+from grid.plan.plan import CellWork, Plan
 from tasks import data, packages, registry
-from tasks.config import CELL_PARTS, Cell, Component
+from tasks.config import Component
 from tasks.needs import trained_as
 from tasks.registry import ComponentSourceError, UnknownComponentError
 
@@ -91,19 +91,8 @@ def _splits(work: CellWork) -> Iterator[tuple[Component, str]]:
 
 
 def _components(work: CellWork) -> Iterator[Component]:
-    yield from _parts(work.cell)
+    yield from work.cell.components
     for wanted in (*work.cases, *work.traced):
-        yield from _asked(wanted)
-
-
-def _asked(wanted: CaseWork) -> Iterator[Component]:
-    yield from wanted.case.under.components
-    if wanted.case.source:
-        yield from _parts(wanted.case.source)
-
-
-def _parts(cell: Cell) -> Iterator[Component]:
-    for kind in CELL_PARTS:
-        component: Component = getattr(cell, kind)
-        yield component
-        yield from component.parts
+        yield from wanted.case.under.components
+        if wanted.case.source:
+            yield from wanted.case.source.components

@@ -14,7 +14,7 @@ from tasks.contracts.declared import read_as_declared, says_what_it_is
 from tasks.contracts.intact import left_generator
 from tasks.contracts.subject import Subject, UnaskedError, require
 from tasks.facts import chosen
-from tasks.model import load_split
+from tasks.model import load_split, undeclared
 from tasks.types import DataError, DataRoot, Split
 
 SPLITS = ("train", "test")
@@ -48,12 +48,9 @@ def is_what_it_declares(subject: Subject) -> None:
     facts = {name: chosen(getattr(subject.facts, name), subject.parameters) for name in _DECLARED}
     if all(declared is None for declared in facts.values()):
         raise UnaskedError("it declares none of these")
-    for name, of_split in (("test", "samples"), ("train", "train_samples")):
-        split = _split(subject, name)
-        found = {of_split: len(split.labels), "shape": split.shape, "classes": split.num_classes}
-        for what, value in found.items():
-            says = f"it declares {what} = {facts[what]}, but the {name} split has {value}"
-            require(facts[what] in {None, value}, says)
+    for name in SPLITS:
+        wrong = undeclared(subject.component, name, _split(subject, name))
+        require(not wrong, f"the {name} split: {wrong}")
 
 
 def has_one_order(subject: Subject) -> None:

@@ -15,6 +15,7 @@ from tasks import registry
 from tasks.config import Component, Value
 from tasks.facts import Facts
 from tasks.model import make
+from tasks.needs import says_it_draws
 from tasks.parameters import several
 from tasks.registry import REQUIRED, Description
 from tasks.types import DataRoot
@@ -102,7 +103,7 @@ class Subject:
     @property
     def draws(self) -> bool:
         """Whether it, or one among its parameters, declares that a model draws numbers when it evaluates."""
-        return any(map(_draws, (self.component, *self.component.parts)))
+        return says_it_draws(self.component)
 
 
 def kinds_of(name: str) -> list[str]:
@@ -130,13 +131,6 @@ def kinds_of(name: str) -> list[str]:
         raise registry.ComponentSourceError(f"{name} is not declared with @component")
     known = sorted({each for kind in registry.FOLDERS for each in registry.names(kind)})
     raise registry.UnknownComponentError(unknown("component", name, known))
-
-
-def _draws(component: Component) -> bool:
-    stochastic = registry.describe(component.kind, component.name).facts.stochastic
-    if isinstance(stochastic, Mapping):
-        return any(component.parameters.get(name) in values for name, values in stochastic.items())
-    return bool(stochastic)
 
 
 def _value(name: str, parameter: registry.Parameter) -> Value:
