@@ -13,8 +13,8 @@ import pytest
 from grids import HERE, call, environment, launch, write_spec
 
 from tasks import packages
-from tasks.attacks._peer_names import MODULES, known_attacks
 from tasks.facts import AttackFacts
+from tasks.peer_names import MODULES, known_attacks
 from tasks.registry import describe, names
 
 BASES = {
@@ -91,7 +91,7 @@ def test_a_library_that_is_not_installed_is_a_warning_of_check_and_plan_and_keep
     monkeypatch.setitem(sys.modules, "art", None)  # as Python has it of what cannot be imported
     spec, store = spec_of(tmp_path, "deepfool", {"art": {"attack": "Whatever"}}), tmp_path / "store"
     known_attacks.cache_clear()
-    monkeypatch.setattr("tasks.attacks._peer_names.known_attacks", lambda module: None)
+    monkeypatch.setattr("tasks.peer_names.known_attacks", lambda module: None)
     says = "attack 'art' needs the package 'art', which is not installed: pip install 'attackgrid[peers]'"
     for words in (("check", spec), ("plan", spec, "--store", store)):
         result = call(*words)

@@ -19,10 +19,10 @@ from grid.spec.keys import BUDGET_KEYS, CASCADE_KEYS, HARNESS_KEYS, SOURCE
 from grid.spec.nodes import Node, Report, moved, text_of
 from grid.spec.sources import sources_of, split_source
 from tasks import registry
-from tasks.attacks._peer_names import unknown_attack
 from tasks.cases import Attack, Budget
 from tasks.config import Component, Json
 from tasks.facts import AttackFacts
+from tasks.peer_names import unknown_attack
 from tasks.words import closest, unknown
 
 

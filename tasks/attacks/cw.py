@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tasks.attacks._lone_class import lone_class
 from tasks.cases import Budget
 from tasks.counted import CountedModel
+from tasks.lone_class import lone_class
 from tasks.metrics import Box, best_other, clip, gap_gradient, rowwise
 from tasks.parameters import Count, NonNegative, Positive
 from tasks.per_sample import PerSample

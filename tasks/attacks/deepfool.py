@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 
 from tasks.attacks._deepfool_walk import FIRST_LOOKS, Crossing, Rules, walk
-from tasks.attacks._lone_class import lone_class
 from tasks.cases import Budget
 from tasks.counted import CountedModel
+from tasks.lone_class import lone_class
 from tasks.metrics import rowwise
 from tasks.parameters import Count, NonNegative
 from tasks.refusals import refuse

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from tasks.attacks._class_boundary import false_position, nearest, straight
 from tasks.attacks._fab_projection import step_to_hyperplane
-from tasks.attacks._lone_class import lone_class
 from tasks.attacks.pgd import random_direction
 from tasks.cases import Budget, Norm
 from tasks.counted import CountedModel
+from tasks.lone_class import lone_class
 from tasks.metrics import Box, all_others, best_other, best_others, clip, length_of, rowwise, slack
 from tasks.parameters import Count, Positive, Share
 from tasks.per_sample import PerSample

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from tasks.attacks._deepfool_walk import Rules, differs, walk
-from tasks.attacks._lone_class import lone_class
 from tasks.cases import Budget
 from tasks.counted import CountedModel
+from tasks.lone_class import lone_class
 from tasks.metrics import Box, clip, rowwise
 from tasks.parameters import Count, NonNegative, Positive
 from tasks.per_sample import PerSample

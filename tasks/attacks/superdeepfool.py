@@ -7,9 +7,9 @@ from torch import Tensor
 
 from tasks.attacks._class_boundary import drawn_back, nearest
 from tasks.attacks._deepfool_walk import BEYOND
-from tasks.attacks._lone_class import lone_class
 from tasks.cases import Budget
 from tasks.counted import CountedModel
+from tasks.lone_class import lone_class
 from tasks.metrics import Box, best_other, rowwise
 from tasks.parameters import Count, NonNegative
 from tasks.refusals import refuse

@@ -6,11 +6,11 @@ from typing import Literal
 
 import torch
 
-from tasks.attacks._lone_class import lone_class
 from tasks.attacks.cw import cw
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.defenses._crafting import evaluating, fgsm, pgd, step_length, uniform
+from tasks.lone_class import lone_class
 from tasks.model import Classifier
 from tasks.parameters import Count, Positive, Share
 from tasks.refusals import refuse

@@ -9,9 +9,9 @@ import torch
 from scipy import special  # scipy has no annotations
 from torch import Tensor, nn
 
-from tasks.attacks._lone_class import lone_class
 from tasks.counted import CountedModel
 from tasks.defenses.randomised_smoothing import GaussianNoise
+from tasks.lone_class import lone_class
 from tasks.noise import is_stochastic
 from tasks.parameters import Count, Positive, Rate
 from tasks.refusals import refuse

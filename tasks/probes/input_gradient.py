@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from tasks.attacks._lone_class import lone_class
 from tasks.counted import CountedModel
+from tasks.lone_class import lone_class
 from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.streams import Streams
