@@ -25,11 +25,21 @@ from tasks.config import CELL_AXES
 RECEDING = (
     *(f"source_{axis}" for axis in AXES_OF_SOURCE),
     *(axis for axis in CELL_AXES if axis != "head"),
-    *("transfer_from", "variant", "cell", "norm", "space", "box", "complete"),
+    *("transfer_from", "source", "variant", "cell", "norm", "space", "box", "draws", "targets", "vote", "complete"),
 )
 """Columns that a report names once if they are the same in every row in which they have a value."""
 
-OPTIONAL = ("note", "fit_fooling_rate", "epoch", "layer", "validation_loss", "validation_accuracy", "test_accuracy")
+OPTIONAL = (
+    "note",
+    "fit_fooling_rate",
+    "decided_by",
+    "limited_by",
+    "epoch",
+    "layer",
+    "validation_loss",
+    "validation_accuracy",
+    "test_accuracy",
+)
 """Columns that a report leaves out if no row has a value in them."""
 
 OF_METRIC = ("published", "as_published", "corrected", "measured")
@@ -38,13 +48,23 @@ OF_METRIC = ("published", "as_published", "corrected", "measured")
 ABSENT = "—"
 """The cell of a value that is not there."""
 
+HEADINGS = {
+    "minimal_norm": {"mean": "mean of successes", "median": "median of successes", "median_all": "median of all"},
+}
+"""What a column of a report is headed, by its title, where the name says too little."""
+
 MEANINGS = {
     "robust_accuracy": "accuracy: share of all n samples that are classified right under the attack (none: clean)",
-    "minimal_norm": "success rate: share of attacked samples; means and medians are over the successful ones",
+    "minimal_norm": "success rate: share of attacked samples; median of all: a failure is infinitely far (inf: more "
+    "than half fail); targets: over each, or for each sample the best",
     "fooling": "fooling rate: share of attacked samples whose prediction changed; confidence: of those; delta, rho, "
-    "l2, steps and seconds: means over all attacked; pixels, values: medians of what changed in those fooled",
+    "l2, steps and seconds: means over all attacked; pixels, values: medians of what changed in those fooled; "
+    "targets: over each, or for each sample the best",
     "transfer": "fooling rate: share of attacked samples whose prediction changed; source: the cell the attack saw",
-    "worst_case": "accuracy: share of samples that withstand every attack of the same budget",
+    "worst_case": "accuracy: share of samples of which no attack found an image within eps; decided by: how many fell "
+    "to which attack; vote: which decided on the worst image, where the model draws",
+    "security_curve": "accuracy: share of samples of which no attack found an image within eps; its interval is a band "
+    "for all eps of a curve at once (Dvoretzky, Kiefer, Wolfowitz)",
     "measures": "mean, median, sd (of a sample), min and max over the n images that have a value; absent: have none",
     "measures_by_class": f"label {ABSENT}: all classes, the unweighted mean of their means; the median of all images",
     "correlation": "correlation (Pearson) of mean abs gradient and true class confidence over n images; p: two-sided, "
@@ -92,7 +112,8 @@ def page_of(table: pa.Table, title: str, grid: str) -> Page:
     caption = [f"{_words(name)} {value}" for name, value in constant.items() if value]
     shown = [n for n in names if constant.get(n) is None and not _is_unused(n, table)]
     columns = [_column(table, name) for name in shown]
-    columns = [replace(column, heading=_words(column.heading)) for column in columns]
+    named = HEADINGS.get(title, {})
+    columns = [replace(column, heading=named.get(column.heading, _words(column.heading))) for column in columns]
     heading = " · ".join(filter(None, [_words(title), f"grid {grid}" if grid else ""]))
     legend = "; ".join(filter(None, [MEANINGS.get(title, ""), _legend(columns)]))
     return Page(heading, ", ".join(caption), columns, legend)
