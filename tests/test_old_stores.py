@@ -117,6 +117,15 @@ def test_resuming_and_tidying_leave_every_result_as_it_is(old, words):
     assert results(old) == before
 
 
+def _as_then(row, place, columns):
+    """The value of a column of a table in the words that it had before an eps was a number."""
+    name, value = columns[place], row[place]
+    spelt = row[columns.index("eps_label")] if "eps_label" in columns and "cell_id" not in columns else None
+    if spelt is None or name not in {"eps", "attack"}:
+        return value
+    return spelt if name == "eps" else value
+
+
 @pytest.fixture(scope="module", params=[False, True], ids=["as it was", "after a launch"])
 def copies(request, tmp_path_factory):
     """Where each old store has been copied to: as it was, or with its grid written anew by a launch."""
@@ -132,13 +141,16 @@ def copies(request, tmp_path_factory):
 
 @pytest.mark.parametrize("question", ANSWERS)
 def test_every_question_has_the_answer_that_it_had(question, copies, monkeypatch):
-    """The columns that there were have the values that they had; a later version may have more of them."""
+    """The columns that there were have the values that they had; a later version may have more of them.
+
+    An eps was a text before it was a number beside its `eps_label`, and a part of the attack's label in some tables.
+    """
     folder, known = ANSWERS[question]
     monkeypatch.chdir(copies[folder])
     found = answer(known["words"])
     assert [name for name in found["columns"] if name in known["columns"]] == known["columns"]
     places = [found["columns"].index(name) for name in known["columns"]]
-    rows = [[row[place] for place in places] for row in found["rows"]]
+    rows = [[_as_then(row, place, found["columns"]) for place in places] for row in found["rows"]]
     assert len(rows) == len(known["rows"])
     for row, then in zip(rows, known["rows"], strict=True):
         assert row == [pytest.approx(value, rel=1e-9) if isinstance(value, float) else value for value in then]

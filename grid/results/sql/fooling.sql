@@ -23,8 +23,10 @@ WITH measured AS (
     SELECT case_id, any_value(value) AS fit_fooling_rate FROM prepared WHERE fact = 'fooling_rate' GROUP BY case_id
 )
 SELECT
-    unnest(g.axes), a.variant, g.cell, a.attack_label AS attack,
-    a.norm, a.space, a.box, m.k / nullif(m.n, 0) AS fooling_rate, wilson_low(m.k, m.n) AS fooling_rate_low,
+    a.cell_id, a.case_id,
+    unnest(g.axes), a.variant, g.cell, without_eps(a.attack_label, a.eps_label) AS attack,
+    a.norm, a.eps, a.eps_label, a.space, a.box,
+    m.k / nullif(m.n, 0) AS fooling_rate, wilson_low(m.k, m.n) AS fooling_rate_low,
     wilson_high(m.k, m.n) AS fooling_rate_high, f.fit_fooling_rate, m.confidence, m.confidence_low, m.confidence_high,
     m.delta, m.delta_low, m.delta_high, m.delta_median, m.rho, m.l2, m.pixels, m."values", m.steps, m.seconds,
     coalesce(m.n, 0) AS n_attacked, a.samples_stored, a.samples_wanted, a.complete

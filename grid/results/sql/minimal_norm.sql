@@ -21,6 +21,7 @@ WITH rows AS (
     ) GROUP BY case_id, place
 )
 SELECT
+    a.cell_id, a.case_id,
     unnest(g.axes), a.variant, g.cell,
     a.attack_label AS attack, a.norm, a.space, a.box, w.measure, m.mean, m.mean_low, m.mean_high, m.median,
     c.n_success / nullif(c.n_attacked, 0) AS success_rate, wilson_low(c.n_success, c.n_attacked) AS success_rate_low,

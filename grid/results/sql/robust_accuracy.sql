@@ -33,9 +33,10 @@ WITH rows AS (
     WHERE a.grid = $grid AND a.probe IS NULL
 )
 SELECT
-    axes.*, variant, cell, attack, norm, eps_label AS eps, space, box,
+    cell_id, case_id,
+    axes.*, variant, cell, attack, norm, eps, eps_label, space, box,
     k / nullif(n, 0) AS accuracy, wilson_low(k, n) AS accuracy_low, wilson_high(k, n) AS accuracy_high, n,
     samples_stored, samples_wanted, complete
 FROM lines
 ORDER BY axes, cell_label, cell_id, case_id IS NOT NULL, attack,
-    norm, lines.eps, space, box, variant, case_id
+    norm, eps, space, box, variant, case_id

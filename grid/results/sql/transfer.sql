@@ -15,8 +15,10 @@ WITH asked AS (
     FROM base.attempts WHERE grid = $grid GROUP BY case_id
 )
 SELECT
+    a.cell_id, a.case_id,
     unnest(as_source(s.axes)), unnest(g.axes), a.variant, g.cell,
-    without_source(a.attack_label, a.source) AS attack, a.norm, a.space, a.box,
+    without_eps(without_source(a.attack_label, a.source), a.eps_label) AS attack,
+    a.norm, a.eps, a.eps_label, a.space, a.box,
     m.k / nullif(m.n, 0) AS fooling_rate, wilson_low(m.k, m.n) AS fooling_rate_low,
     wilson_high(m.k, m.n) AS fooling_rate_high,
     m.success / nullif(m.n, 0) AS success_rate, wilson_low(m.success, m.n) AS success_rate_low,

@@ -28,8 +28,9 @@ WITH asked AS (
     SELECT budget, count(*) AS n, count(*) FILTER (robust) AS k FROM seen WHERE cases = attacks GROUP BY budget
 )
 SELECT
+    b.cell_id,
     unnest(g.axes), b.variant, g.cell, b.attacks, b.norm,
-    b.eps_label AS eps, b.space, b.box, c.k / nullif(c.n, 0) AS accuracy, wilson_low(c.k, c.n) AS accuracy_low,
+    b.eps, b.eps_label, b.space, b.box, c.k / nullif(c.n, 0) AS accuracy, wilson_low(c.k, c.n) AS accuracy_low,
     wilson_high(c.k, c.n) AS accuracy_high, coalesce(c.n, 0) AS n,
     coalesce(c.n, 0) AS samples_stored, b.samples_wanted, coalesce(c.n, 0) >= b.samples_wanted AS complete
 FROM numbered AS b
