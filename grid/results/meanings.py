@@ -34,7 +34,7 @@ def meaning_of_mean(table: pa.Table) -> str:
     which = "" if "over" in table.column_names and not table["over"].null_count else f" where {axis} is said"
     return axis and (
         f"mean over {axis}{which}: the first interval is about other samples, that headed over {axis} about others of "
-        f"these {lines_of(table)} (Student's t; one alone has none); sd and range of the {lines_of(table)}; counts are sums"
+        f"these {lines_of(table)} (Student's t; one alone has none); sd, range: of the {lines_of(table)}; counts: sums"
     )
 
 

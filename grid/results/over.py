@@ -64,13 +64,13 @@ def mean_over(rows: pa.Table, subjects: Sequence[Subject], axes: Sequence[str], 
     return pa.Table.from_pylist(lines, schema=_schema(kept))
 
 
-def _axis(axis: str, rows: pa.Table, subjects: Iterable[Subject], title: str) -> str:
-    """The axis as rules name it; one of no line is refused."""
+def _axis(axis: str, rows: pa.Table, subjects: Sequence[Subject], title: str) -> str:
+    """The axis as rules name it; one of no line is refused, where there are lines."""
     swept = {field.name: about.axis for field in rows.schema if (about := swept_of(field))}
     axis = swept.get(axis, axis)
     kind, dot, _ = axis.partition(".")
     is_known = kind in PARAMETER_KINDS if dot else axis in CELL_LISTS
-    if (is_known and any(values_of(subject, axis) for subject in subjects)) or _is_about(axis, rows):
+    if not subjects or (is_known and any(values_of(subject, axis) for subject in subjects)) or _is_about(axis, rows):
         return axis
     names = [name for name in rows.column_names if name in CELL_LISTS or name in swept or _is_about(name, rows)]
     raise UsageError(f"{title} has no such lines: {unknown('axis', axis, names)}")

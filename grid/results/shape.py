@@ -3,13 +3,15 @@
 Knows nothing of SQL or of what the columns mean but by their names.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from grid.errors import UsageError
 from grid.plan.asked import TableAsked
+from grid.plan.labels import left_out
+from grid.plan.rule_index import CELL_LISTS
 from grid.results.columns import SAID, beside, is_count, is_measured
 from grid.results.parameters import swept_of
 from tasks.words import unknown
@@ -78,6 +80,7 @@ def _pivoted(rows: pa.Table, axes: Sequence[str], chosen: set[str]) -> pa.Table:
     apart = [f.name for f in fields if f.name not in results and _goes_with(f, axes)]
     about = [f for f in fields if f.name not in results and f.name not in apart]
     columns = {name: rows[name].to_pylist() for name in names}
+    columns["cell"] = _cells(rows, [field for field in fields if field.name in apart], columns)
     constant = [n for n in apart if n not in axes and len({v for v in columns[n] if v is not None}) < 2]
     labels = [_label([n for n in apart if n not in constant], axes, columns, row) for row in range(len(rows))]
     lines: dict[str, dict[str, Any]] = {}
@@ -94,6 +97,18 @@ def _pivoted(rows: pa.Table, axes: Sequence[str], chosen: set[str]) -> pa.Table:
     made = [pa.field(f"{label}_{f.name}", f.type) for label in dict.fromkeys(labels) for f in shown]
     schema = [*(f for f in kept if not chosen or f.name in chosen), *made, pa.field("complete", pa.bool_())]
     return pa.Table.from_pylist(list(lines.values()), schema=pa.schema(schema))
+
+
+def _cells(rows: pa.Table, apart: Sequence[pa.Field], columns: Mapping[str, list[Any]]) -> list[str | None]:
+    """The labels of the cells without what has columns of its own."""
+    texts: list[str | None] = columns.get("cell", [None] * len(rows))
+    for field in apart:
+        swept = swept_of(field)
+        axis = swept.axis if swept else field.name
+        if axis.partition(".")[0] in CELL_LISTS:
+            values = columns[field.name]
+            texts = [text and left_out(text, axis, value) for text, value in zip(texts, values, strict=True)]
+    return texts
 
 
 def _goes_with(field: pa.Field, axes: Sequence[str]) -> bool:
