@@ -1,8 +1,8 @@
 """A page within the width of a terminal: nothing is cut off, and what is left out is named. Knows no colours.
 
 In this order, as far as needed: columns that say the same in each row are named once above; headings and texts are
-wrapped; columns that can be spared go; intervals stand below their numbers, if that is enough, or else the columns for
-which there is no room stand below, by the number of their line.
+wrapped, no more than they must be; columns that can be spared go; intervals stand below their numbers, if that is
+enough, or else the columns for which there is no room stand below, by the number of their line.
 """
 
 import re
@@ -14,15 +14,17 @@ from grid.results.page import Column, Page
 
 GAP = 2
 """Spaces between columns."""
-NARROW = 14
-"""No text is wrapped to fewer letters."""
+NARROW = (40, 32, 26, 20, 16, 14)
+"""To how many letters texts are wrapped, one after the other until they fit."""
+IN_PARTS = 26
+"""The same, where columns stand below."""
 HOW = "--format csv, or -o FILE, has all"
 """How to see what was left out."""
 
 
 def fitted(page: Page, width: int) -> Page:
     """The page, no line of its table wider than this if that can be."""
-    for step in (_without_constants, _wrapped, _without_spare, _in_parts):
+    for step in (_without_constants, _wrapped, _without_spare, _stacked, _in_parts):
         if _width(page.columns) > width:
             page = step(page, width)
     above = [textwrap.fill(line, width, break_on_hyphens=False) for line in (page.title, page.caption)]
@@ -53,13 +55,16 @@ def _without_constants(page: Page, width: int) -> Page:
 
 
 def _wrapped(page: Page, width: int) -> Page:
-    """Headings word by word, and texts no wider than they must be."""
-    del width
-    return replace(page, columns=[_narrowed(column) for column in page.columns])
+    """Headings word by word, and texts no narrower than they must be; as it was where that is not enough."""
+    for narrow in NARROW:
+        columns = [_narrowed(column, narrow) for column in page.columns]
+        if _width(columns) <= width:
+            return replace(page, columns=columns)
+    return page
 
 
-def _narrowed(column: Column) -> Column:
-    least = max(NARROW, *(len(word) for text in (column.heading, *column.cells) for word in _words(text)))
+def _narrowed(column: Column, narrow: int) -> Column:
+    least = max(narrow, *(len(word) for text in (column.heading, *column.cells) for word in _words(text)))
     cells = column.cells if column.is_number else [_broken(cell, least) for cell in column.cells]
     widest = max((len(line) for cell in cells for line in cell.split("\n")), default=0)
     return replace(column, heading=_broken(column.heading, max(widest, *map(len, column.heading.split()))), cells=cells)
@@ -83,26 +88,29 @@ def _without_spare(page: Page, width: int) -> Page:
     """Without the columns that can be spared, the last of them first."""
     for column in [column for column in reversed(page.columns) if column.is_spare]:
         if _width(page.columns) > width:
-            page = _without(page, column)
+            page = _wrapped(_without(page, column), width)
     return page
+
+
+def _stacked(page: Page, width: int) -> Page:
+    """Intervals below their numbers; as it was where that is not enough."""
+    columns = [
+        replace(c, cells=[cell.replace(" [", "\n[") for cell in c.cells]) if c.is_number else c for c in page.columns
+    ]
+    stacked = _wrapped(replace(page, columns=columns), width)
+    return stacked if _width(stacked.columns) <= width else page
 
 
 def _in_parts(page: Page, width: int) -> Page:
     """As many columns as there is room for, then the others, each part with the number of its line before it."""
-    stacked = [_stacked(column) for column in page.columns]
-    if _width(stacked) <= width:
-        return replace(page, columns=stacked)
     numbers = Column("#", [str(number) for number in range(1, len(page.rows) + 1)], is_number=True)
     parts = [[numbers]]
     for column in page.columns:
-        if _width([*parts[-1], column]) > width and len(parts[-1]) > 1:
+        narrowed = _narrowed(column, IN_PARTS)
+        if _width([*parts[-1], narrowed]) > width and len(parts[-1]) > 1:
             parts.append([numbers])
-        parts[-1].append(column)
+        parts[-1].append(narrowed)
     return replace(page, columns=parts[0], more=parts[1:])
-
-
-def _stacked(column: Column) -> Column:
-    return replace(column, cells=[cell.replace(" [", "\n[") if column.is_number else cell for cell in column.cells])
 
 
 def _without(page: Page, column: Column) -> Page:

@@ -11,6 +11,7 @@ images, so more of them are no more samples: as the standard error of a mean is 
 errors, the means of the bounds are at least as wide as they must be. Knows nothing of SQL or of a store.
 """
 
+import itertools
 import json
 import math
 import statistics
@@ -158,7 +159,7 @@ def _left_out(label: str, subject: Subject, axes: Iterable[str]) -> str:
 
 def _said(values: Iterable[Any]) -> Any:  # noqa: ANN401 - a value of a column
     """What the lines of a group say: one thing, or each of several texts, or else nothing."""
-    known = list(dict.fromkeys(value for value in values if value is not None))
+    known = [value for value, _ in itertools.groupby(sorted((v for v in values if v is not None), key=str))]
     if len(known) > 1:
         return "; ".join(known) if all(isinstance(value, str) for value in known) else None
     return known[0] if known else None

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from grid.plan.rule_index import ABSENT, PARAMETER_KINDS, are_components, parameter_of
 from grid.results.where import Subject
-from tasks.config import CELL_PARTS, canonical
+from tasks.config import CELL_AXES, CELL_PARTS, canonical
 
 _AXIS, _ALONE = b"parameter", b"alone"
 
@@ -45,12 +45,33 @@ def with_parameters(rows: pa.Table, subjects: Sequence[Subject], named: Collecti
     names = [(kind, name, alone) for kind in PARAMETER_KINDS for name, alone in _columns(kind, parts, named)]
     taken = [*rows.column_names, *(name for _, name, _ in names)]
     for kind, name, alone in reversed(names):
-        values = [_value(kind, part.get(kind), name) for part in parts]
+        once = {id(resolved): _value(kind, resolved, name) for part in parts if (resolved := part.get(kind))}
+        values = [once.get(id(part.get(kind))) for part in parts]
         shown = name if taken.count(name) == 1 else f"{kind}.{name}"
         about = {_AXIS: f"{kind}.{name}", _ALONE: "yes" if alone else "no"}
         column = _typed(values)
         rows = rows.add_column(_place(kind, rows), pa.field(shown, column.type, metadata=about), column)
     return rows
+
+
+def in_order(rows: pa.Table) -> list[int]:
+    """The places of the rows where lines of the same axes are ordered by the parameters of their cells, by size.
+
+    As they are, where the rows are not ordered by the axes of their cells.
+    """
+    axes = [axis for axis in CELL_AXES if axis in rows.column_names]
+    swept = [(field.name, about.axis.partition(".")[0]) for field in rows.schema if (about := swept_of(field))]
+    own = {axis: [name for name, kind in swept if kind == axis] for axis in axes}
+    columns = {name: rows[name].to_pylist() for name in (*axes, *(name for names in own.values() for name in names))}
+    places = list(range(len(rows)))
+    if any(columns[axis].count(None) for axis in axes) or not any(own.values()):
+        return places
+    known = [tuple(columns[axis][row] for axis in axes) for row in places]
+    if known != sorted(known):
+        return places
+    return sorted(places, key=lambda row: [
+        (columns[axis][row], [(columns[name][row] is not None, columns[name][row]) for name in own[axis]]) for axis in axes
+    ])  # fmt: skip
 
 
 def without(resolved: Resolved, name: str) -> Resolved:
@@ -73,7 +94,8 @@ def _parts(subject: Subject) -> dict[str, Resolved]:
 
 def _columns(kind: str, parts: Iterable[Mapping[str, Resolved]], named: Collection[str]) -> Iterable[tuple[str, bool]]:
     """The parameters of a kind that have a column; whether lines differ in it alone, or it is asked for."""
-    distinct = {canonical(_asked(part[kind])): part[kind] for part in parts if kind in part}
+    once = {id(part[kind]): part[kind] for part in parts if kind in part}  # rows share what they were read from
+    distinct = {canonical(_asked(resolved)): resolved for resolved in once.values()}
     there = dict.fromkeys(name for resolved in distinct.values() for name in _names(resolved))
     return {**_varying(kind, distinct), **{n: True for n in there if n in named or f"{kind}.{n}" in named}}.items()
 
@@ -119,5 +141,5 @@ def _typed(values: Sequence[object]) -> pa.Array:
 
 def _place(kind: str, rows: pa.Table) -> int:
     """Behind the column of the component, or else behind what names the cell."""
-    beside = [name for name in (kind, "cell") if name in rows.column_names]
+    beside = [name for name in (kind, "cell", "seed") if name in rows.column_names]
     return rows.column_names.index(beside[0]) + 1 if beside else 0

@@ -59,5 +59,5 @@ def _is_told_by_others(name: str, shown: list[str], table: pa.Table) -> bool:
     if name not in table.column_names:
         return False
     others = [each for each in (*CELL_AXES, "variant", *shown) if each in table.column_names]
-    told = {tuple(row[each] for each in others) for row in table.select(others).to_pylist()}
-    return len(told) == len({tuple(row.values()) for row in table.select([*others, name]).to_pylist()})
+    told = {repr(row) for row in table.select(others).to_pylist()}
+    return len(told) == len({repr(row) for row in table.select([*others, name]).to_pylist()})

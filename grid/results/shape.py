@@ -81,7 +81,7 @@ def _pivoted(rows: pa.Table, axes: Sequence[str], chosen: set[str]) -> pa.Table:
     about = [f for f in fields if f.name not in results and f.name not in apart]
     columns = {name: rows[name].to_pylist() for name in names}
     columns["cell"] = _cells(rows, [field for field in fields if field.name in apart], columns)
-    constant = [n for n in apart if n not in axes and len({v for v in columns[n] if v is not None}) < 2]
+    constant = [n for n in apart if n not in axes and len({repr(v) for v in columns[n] if v is not None}) < 2]
     labels = [_label([n for n in apart if n not in constant], axes, columns, row) for row in range(len(rows))]
     lines: dict[str, dict[str, Any]] = {}
     shown = [f for f in fields if f.name in results and f.name in (chosen or usual)]
