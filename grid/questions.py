@@ -11,9 +11,9 @@ TABLES = (
 
 VIEWS = (
     *("cells", "history", "trainings", "cases", "samples", "measures", "prepared", "coverage", "failures", "runs"),
-    *("wanted", "published"),
+    *("wanted", "published", "comparisons"),
 )
-"""The views that a user's own SQL may ask: `grid/results/sql/views.sql` says what each holds."""
+"""The views that a user's own SQL may ask: `views.sql` and `comparisons.sql` say what each holds."""
 
 FORMATS = ("text", "markdown", "csv", "latex", "json")
 """What an answer can be written as: for reading, or (csv, json) for machines."""

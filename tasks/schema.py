@@ -181,6 +181,8 @@ PUBLISHED = pa.schema(
         _field("value", pa.float64(), "as published, in the unit of the metric"),
         _field("source", _TEXT, "table or page of the study"),
         _field("note", _TEXT, "what the reader should know of it; may be empty"),
+        _field("n", pa.int64(), "how many test images it is over; null where nobody knows", added="0.2"),
+        _field("over", _TEXT, "the axis that it is a mean over: seed; null for one cell's", added="0.2"),
     ]
 )
 """One row per published value and case it is about: `grids/<name>/published.parquet`."""

@@ -155,7 +155,7 @@ def comments(path: Path) -> list[str]:
 
 def views() -> str:
     """Each view that a question may name, and what a row of it is."""
-    text = (SQL / "views.sql").read_text(encoding="utf-8")
+    text = "".join((SQL / f"{name}.sql").read_text(encoding="utf-8") for name in ("views", "comparisons"))
     found = re.findall(r"((?:^-- .*\n)+)CREATE VIEW (\w+) AS", text, re.MULTILINE)
     if missing := set(VIEWS) - {name for _, name in found}:
         raise ValueError(f"views.sql says of {', '.join(sorted(missing))} not what a row is")

@@ -271,7 +271,7 @@ def test_a_wilson_interval_stays_within_0_and_1_and_is_null_of_nothing():
 
 
 def test_robust_accuracy_counts_all_samples_and_shows_what_is_missing(store):
-    columns = ("head", "attack", "eps", "accuracy", "n", "samples_stored", "samples_wanted", "complete")
+    columns = ("head", "attack", "eps_label", "accuracy", "n", "samples_stored", "samples_wanted", "complete")
     with connect(store) as con:
         assert answer(con, "robust_accuracy", "one", *columns) == [
             ("sigmoid", "none", None, None, 0, 0, 0, False),
@@ -298,7 +298,9 @@ def test_robust_accuracy_names_an_eps_once_and_orders_it_by_size(tmp_path):
     ]
     wanted = written(tmp_path / "wanted.parquet", rows, WANTED)
     with connect(Contents(wanted=[("g", wanted)])) as con:
-        assert answer(con, "robust_accuracy", "g", "attack", "eps") == [
+        found = query(con, "robust_accuracy", "g").to_pylist()
+        assert [row["eps"] for row in found] == [None, 0.1, None, 1e-5, 8 / 255, 16 / 255, 0.1, 1e-5]
+        assert [(row["attack"], row["eps_label"]) for row in found] == [
             ("none", None),
             ("bim(box=false)", "0.1"),
             ("deepfool(steps=5)", None),
@@ -404,7 +406,7 @@ def test_the_median_of_all_is_infinite_where_half_fail(successes, due, tmp_path)
 
 
 def test_worst_case_takes_the_samples_that_every_attack_of_a_budget_has(store):
-    columns = ("head", "norm", "eps", "attacks", "accuracy", "n", "samples_wanted", "complete", "limited_by")
+    columns = ("head", "norm", "eps_label", "attacks", "accuracy", "n", "samples_wanted", "complete", "limited_by")
     with connect(store) as con:
         assert answer(con, "worst_case", "one", *columns) == [
             ("softmax", "linf", "0.1", 2, 0.5, 2, 2, True, None),
@@ -508,7 +510,7 @@ def test_published_values_are_ordered_by_source_dataset_head_attack_and_the_size
         published=[("g", written(tmp_path / "published.parquet", published, PUBLISHED))],
     )
     with connect(contents) as con:
-        found = answer(con, "published", "g", "source", "dataset", "head", "attack", "eps")
+        found = answer(con, "published", "g", "source", "dataset", "head", "attack", "eps_label")
         assert found == [row[:-1] for row in reversed(asked[3:])] + [row[:-1] for row in reversed(asked[:3])]
 
 
@@ -526,7 +528,7 @@ def test_a_published_row_names_both_spaces_and_boxes_and_one_spelling_of_its_eps
         published=[("g", written(tmp_path / "published.parquet", published, PUBLISHED))],
     )
     with connect(contents) as con:
-        found = answer(con, "published", "g", "space", "box", "eps", "as_published_n", "corrected_n")
+        found = answer(con, "published", "g", "space", "box", "eps_label", "as_published_n", "corrected_n")
         assert found == [("standardised, pixel", "no, yes", "0.1", 0, 0)]
 
 
@@ -665,7 +667,7 @@ def test_other_than_one_statement_is_refused(text, count):
         ("select nope from cells", '"nope" not found'),
         ("select * from nope", "nope does not exist"),
         ("select 'a'::int", "Could not convert"),
-        ("select $grid", "parameters"),
+        ("select $grid", "is not given"),
     ],
 )
 def test_an_error_in_sql_is_a_usage_error_in_duckdbs_words(text, message):

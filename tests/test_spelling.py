@@ -122,7 +122,7 @@ def test_set_takes_a_list_for_a_parameter_for_components_and_for_tables(tmp_path
     (block,) = spec.blocks
     assert block.parts["architecture"][0].parameters["hidden"] == [64, 32]
     assert [head.name for head in block.parts["head"]] == ["softmax", "cons"]
-    assert spec.tables == ("fooling", "transfer")
+    assert [table.name for table in spec.tables] == ["fooling", "transfer"]
 
 
 def test_text_with_a_comma_stays_text_in_quotes(tmp_path):

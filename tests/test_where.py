@@ -165,7 +165,8 @@ def test_a_table_of_a_narrowed_store_has_the_rows_that_it_had(store):
     with narrowed(store, "head=softmax,attack=fgsm") as con:
         found = query(con, "robust_accuracy", "toy").to_pylist()
     wanted = [row for row in every if row["head"] == "softmax" and row["attack"].partition("(")[0] in {"none", "fgsm"}]
-    assert found == wanted
+    # A parameter in which the lines differ has a column: there are fewer of these where there are fewer lines.
+    assert found == [{name: row[name] for name in found[0]} for row in wanted]
 
 
 def test_a_transfer_keeps_its_source_where_that_is_not_selected(store):

@@ -41,10 +41,18 @@ class Store:
         """Names of the grids in it."""
         return self._store.grids.chosen(None)
 
-    def table(self, name: str, *, grid: str | None = None, where: str | Sequence[str] = ()) -> pa.Table:
+    def table(
+        self,
+        name: str,
+        *,
+        grid: str | None = None,
+        where: str | Sequence[str] = (),
+        over: str | Sequence[str] = (),
+    ) -> pa.Table:
         """One of the tables, as `attackgrid table` has it; with several grids, one after the other, and which.
 
-        `where`: such as "head=softmax,attack.steps=10". Raises UsageError for an unknown name or grid.
+        `where`: such as "head=softmax,attack.steps=10"; `over`: axes that are averaged over, such as "seed". Raises
+        UsageError for an unknown name, grid or axis.
         """
         from grid.results.query import query
 
@@ -52,7 +60,8 @@ class Store:
         if not names:
             raise UsageError(f"{self.location}: no grid has been launched here")
         connection = self._connect(grid, where)
-        found = [query(connection, name, each) for each in names]
+        axes = [over] if isinstance(over, str) else over
+        found = [query(connection, name, each, axes) for each in names]
         if len(found) == 1:
             return found[0]
         named = [
@@ -143,6 +152,10 @@ def _load(spec: str | os.PathLike[str], profile: str | None, overrides: Sequence
     from grid.spec.shipped import path_of
 
     loaded = load_spec(path_of(os.fspath(spec)), profile=profile, overrides=overrides)
+    if not all(table.is_plain for table in loaded.tables):
+        from grid.results.asked import check_tables
+
+        check_tables(loaded)
     for warning in loaded.warnings:
         warnings.warn(f"{spec}: {warning}", stacklevel=3)
     return loaded

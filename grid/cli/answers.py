@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from grid.cli.options import grid_option, printing_options, store_argument, together, where_option
+from grid.cli.options import grid_option, over_option, printing_options, store_argument, together, where_option
 from grid.cli.output import Broken, Output, jsonable
 from grid.errors import UsageError
 from grid.questions import TABLES, VIEWS
 
 if TYPE_CHECKING:
+    from grid.plan.asked import TableAsked
     from grid.results.database import Connection
     from grid.store.store import Store
 
@@ -51,40 +52,41 @@ def status(
         time.sleep(2)
 
 
-@click.command(help=f"Render the tables that the spec names, or the one called NAME.\n\nTables: {', '.join(TABLES)}.")
+@click.command(
+    help="Render the tables that the spec names, or the one called NAME: one of these, one of the spec's own, or a "
+    f"file of SQL.\n\nTables: {', '.join(TABLES)}."
+)
 @store_argument
 @click.argument("name", required=False)
 @narrowing_options
+@over_option
 @printing_options
 def table(
     store: str,
     name: str | None,
     grid: str | None,
     where: Sequence[str],
+    over: Sequence[str],
     form: str | None,
     as_json: bool,
     output: Path | None,
 ) -> None:
     """Render tables of a store; help is given above, from their names."""
-    from grid.results.query import query
+    from grid.results.asked import answered
     from grid.results.tables import render
-    from grid.spec.read import parse_document
-    from tasks.words import unknown
 
     broken = Broken()
     opened, connection = _open(store, grid, where, broken)
-    if name is not None and name not in TABLES:
-        raise UsageError(unknown("table", name, TABLES))
     found = [
-        (each, wanted, query(connection, wanted, each))
+        (each, asked.name, answered(connection, asked, each, over))
         for each in opened.grids.chosen(grid)
-        for wanted in ([name] if name else parse_document(opened.grids.document(each), store).tables)
+        for asked in _asked(opened, each, name)
     ]
     out = Output.of(form, output, as_json=as_json)
     if out.is_json:
         out.write_object({"tables": [{"grid": g, "table": t, "rows": jsonable(rows)} for g, t, rows in found]})
     else:
-        out.write("\n\n".join(render(rows, out.form, title=t, grid=g) for g, t, rows in found))
+        out.write("\n\n".join(render(rows, out.form, title=t, grid=g, width=out.width) for g, t, rows in found))
     sys.exit(broken.exit_code)
 
 
@@ -112,6 +114,27 @@ def sql(
     _opened, connection = _open(store, grid, where, broken)  # the copies of a bucket's files last as long as it does
     Output.of(form, output, as_json=as_json).write_rows(run_sql(connection, statement))
     sys.exit(broken.exit_code)
+
+
+def _asked(store: "Store", grid: str, name: str | None) -> "Sequence[TableAsked]":
+    """What a grid's spec names, or the table of a name: one there is, one of the spec's own, or a file of SQL."""
+    from grid.plan.asked import TableAsked
+    from grid.spec.read import parse_document
+    from tasks.words import unknown
+
+    if name in TABLES:
+        return [TableAsked(name)]
+    if name is not None and name.endswith(".sql"):
+        try:
+            return [TableAsked(Path(name).stem, sql=Path(name).read_text(encoding="utf-8"))]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{name}: cannot be read: {error}") from error
+    named = parse_document(store.grids.document(grid), store.grids.document_path(grid)).tables
+    own = [asked for asked in named if asked.sql]
+    chosen = [asked for asked in own if asked.name == name] if name else named
+    if not chosen:
+        raise UsageError(unknown("table", name or "", [*TABLES, *(asked.name for asked in own), "a file of SQL"]))
+    return chosen
 
 
 def _open(store: str, grid: str | None, where: Sequence[str], broken: Broken) -> "tuple[Store, Connection]":

@@ -23,6 +23,10 @@ where_option = click.option(
     "--where", multiple=True, metavar="AXIS=VALUE,...",
     help="Only what has these values, as in a spec's exclude: head=softmax,attack.steps=10,seed=[0,1].",
 )  # fmt: skip
+over_option = click.option(
+    "--over", multiple=True, metavar="AXIS",
+    help="One line for those that differ only on this axis (seed, activation.cap): mean, sd, range, interval.",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object, also on errors.")
 format_option = click.option("--format", "form", type=click.Choice(FORMATS), help="Default: text.")
 output_option = click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write here.")

@@ -1,6 +1,8 @@
 """What commands print: one JSON object, or tables and text, to stdout or to a file; and what they complain of."""
 
 import json
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,13 @@ class Output:
     def of(cls, form: str | None, output: Path | None, *, as_json: bool) -> "Output":
         """From the options `--format`, `-o` and `--json`."""
         return cls("json" if as_json else form or "text", output)
+
+    @property
+    def width(self) -> int | None:
+        """The width of the terminal that it prints to; None where that is none."""
+        if self.path is not None or not sys.stdout.isatty():
+            return None
+        return shutil.get_terminal_size().columns
 
     @property
     def is_json(self) -> bool:
@@ -52,7 +61,7 @@ class Output:
         else:
             from grid.results.tables import render  # noqa: PLC0415 - only commands that print tables need it
 
-            self.write(render(rows, self.form))
+            self.write(render(rows, self.form, width=self.width))
 
 
 def jsonable(rows: "pa.Table") -> Any:  # noqa: ANN401 - a JSON value

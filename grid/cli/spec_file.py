@@ -17,6 +17,10 @@ def load(spec: str, profile: str | None, overrides: Sequence[str]) -> "GridSpec"
     from grid.spec.shipped import path_of
 
     loaded = load_spec(path_of(spec), profile=profile, overrides=overrides)
+    if not all(table.is_plain for table in loaded.tables):
+        from grid.results.asked import check_tables
+
+        check_tables(loaded)
     for warning in loaded.warnings:
         click.echo(f"{spec}: warning: {warning}", err=True)
     return loaded

@@ -89,13 +89,41 @@ class Rule:
 
 @dataclass(frozen=True)
 class Published:
-    """A value from the literature, for every case that `rule` selects, in the unit of the metric."""
+    """A value from the literature, for every case that `rule` selects, in the unit of the metric.
+
+    `n`: how many test images it is over, if it says so; `over`: "seed" where it is a mean over several trainings.
+    """
 
     rule: Rule
     metric: str
     value: float
     source: str
     note: str
+    n: int | None = None
+    over: str | None = None
+
+
+@dataclass(frozen=True)
+class TableAsked:
+    """A table that a spec names, and how it is laid out; one of its own has a title for a name, and its `sql`.
+
+    `over`: the axes that are averaged over; `pivot`: those of whose values each has columns of its own; `columns`:
+    those that are shown; `sort`: those by which lines are ordered, descending where it opens with a minus.
+    """
+
+    name: str
+    over: tuple[str, ...] = ()
+    pivot: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    sort: tuple[str, ...] = ()
+    sql: str = ""
+    line: int = field(default=0, compare=False)
+    key: str = field(default="", compare=False)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one there is, as it is."""
+        return self == TableAsked(self.name)
 
 
 @dataclass(frozen=True)
@@ -132,7 +160,7 @@ class GridSpec:
     samples: Samples
     blocks: tuple[Block, ...]
     exclude: tuple[Rule, ...]
-    tables: tuple[str, ...]
+    tables: tuple[TableAsked, ...]
     published: tuple[Published, ...]
     document: str = field(default="", compare=False, repr=False)
     selection: Selection | None = field(default=None, compare=False, repr=False)

@@ -1,6 +1,7 @@
 """Cells, attacks and probes in words: the columns that say what each is. Pure."""
 
 import json
+import re
 from functools import lru_cache
 
 from grid.plan.defaults import UNNAMED, USUAL, attack_defaults, defaults
@@ -48,6 +49,19 @@ def source_label(cell: Cell, source: Cell) -> str:
 def label(component: Component) -> str:
     """A component with its parameters that are not defaults."""
     return _label(component, [])
+
+
+def left_out(text: str, axis: str, value: Value) -> str:
+    """A label of these without what it says of an axis, as rules name them: a seed, a component, or a parameter."""
+    kind, _, parameter = axis.partition(".")
+    parts = text.split(" / ")
+    if not parameter:
+        said = {str(value), f"{kind} {value}"}
+        return " / ".join(part for part in parts if part not in said and not part.startswith(f"{value}("))
+    for spelt in _spelt(parameter, value):
+        found = rf"(?:(?<=\()|(?<=, )|^){re.escape(spelt)}(?:, |(?=\))|$)"
+        parts = [re.sub(r", (?=\)|$)", "", re.sub(found, "", part)).replace("()", "") for part in parts]
+    return " / ".join(filter(None, parts))
 
 
 def _cell_label(cell: Cell) -> str:

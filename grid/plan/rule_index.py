@@ -182,11 +182,11 @@ def parameter_of(kind: str, resolved: Mapping[str, Any], name: str) -> object:
     given = resolved["parameters"]
     if name in given:
         value = given[name]
-        return [part["name"] for part in value] if _are_components(value) else value
+        return [part["name"] for part in value] if are_components(value) else value
     constants = _left_out(kind, resolved["name"])
     if name in constants:
         return constants[name]
-    parts = ((parameter, part) for parameter, value in given.items() if _are_components(value) for part in value)
+    parts = ((parameter, part) for parameter, value in given.items() if are_components(value) for part in value)
     found = (parameter_of(_kind_of_parts(kind, resolved["name"], parameter), part, name) for parameter, part in parts)
     return next((value for value in found if value is not ABSENT), ABSENT)
 
@@ -209,6 +209,6 @@ def _kind_of_parts(kind: str, name: str, parameter: str) -> str:
     return marked.kind if marked else kind
 
 
-def _are_components(value: object) -> TypeGuard[list[dict[str, Any]]]:
+def are_components(value: object) -> TypeGuard[list[dict[str, Any]]]:
     """Whether a parameter's resolved value is components: no other value has maps in it."""
     return isinstance(value, list) and any(isinstance(item, dict) for item in value)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grid.plan.asked import Published
-from grid.plan.expand import Wanted, WantedCell
+from grid.plan.expand import Wanted, WantedCell, split_size
 from grid.plan.labels import cell_columns, source_label, under_columns
 from tasks.cases import Case
 from tasks.config import canonical
@@ -52,7 +52,8 @@ class Tables:
         """A table of PUBLISHED: each of the spec's values with each case that it is about."""
         rows = [
             {"case_id": case.id, "cell_id": case.cell.id, "metric": value.metric, "value": value.value}
-            | {"source": value.source, "note": value.note}
+            | {"source": value.source, "note": value.note, "over": value.over}
+            | {"n": value.n or split_size(case.cell.dataset)}
             for number, value in enumerate(values)
             for case in self._about.get(number, ())
         ]

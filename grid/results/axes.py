@@ -18,12 +18,14 @@ def axes_macros() -> str:
     labels_of(row)    the same, in words where there are words for an axis
     axes_in(cell)     of a resolved cell, as JSON text
     as_source(axes)   {source_architecture, ..., source_seed} of such a struct
+    without_seed(axes)    such a struct, its seed null
     """
     macros = {
         "axes_of(r)": {axis: f"r.{axis}" for axis in CELL_AXES},
         "labels_of(r)": {axis: f"r.{axis}_label" if axis in LABELLED_AXES else f"r.{axis}" for axis in CELL_AXES},
         "axes_in(cell)": {axis: _in_json(axis) for axis in CELL_AXES},
         "as_source(axes)": {f"source_{axis}": f"axes.{axis}" for axis in AXES_OF_SOURCE},
+        "without_seed(axes)": {axis: "NULL" if axis == "seed" else f"axes.{axis}" for axis in CELL_AXES},
     }
     return "".join(f"CREATE MACRO {name} AS {_struct(fields)};\n" for name, fields in macros.items())
 

@@ -66,6 +66,11 @@ def statement_types(con: Connection, text: str) -> list[str]:
     return [statement.type.name for statement in con.extract_statements(text)]
 
 
+def asked_for(con: Connection, text: str) -> set[str]:
+    """What the statements in a text ask for by name, as $grid."""
+    return {name for statement in con.extract_statements(text) for name in statement.named_parameters}
+
+
 def sql_text(name: str) -> str:
     """The text of a file of `grid/results/sql`."""
     return (files("grid.results") / "sql" / f"{name}.sql").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import zip_longest
 
@@ -14,35 +15,46 @@ import pyarrow as pa
 
 from grid.errors import UsageError
 from grid.questions import FORMATS
-from grid.results.page import ABSENT, Page, page_of
+from grid.results.columns import ABSENT
+from grid.results.fit import fitted, width_of
+from grid.results.page import Column, Page, page_of
 
 
-def render(table: pa.Table, form: str, title: str = "", grid: str = "") -> str:
+def render(table: pa.Table, form: str, title: str = "", grid: str = "", width: int | None = None) -> str:
     """The table in one of FORMATS, without a newline at its end.
 
     A title makes it a report in the formats for reading: the title and the grid's name stand above the table, and what
-    its signs mean below. Raises UsageError if the format is unknown.
+    its signs mean below. Text fits into a width, if one is given. Raises UsageError if the format is unknown.
     """
     match form:
         case "csv":
             return _csv(table)
         case "json":
             return _json(table)
-        case "text" | "markdown" | "latex":
-            writer = {"text": _text, "markdown": _markdown, "latex": _latex}[form]
-            return writer(page_of(table, title, grid))
+        case "text":
+            page = page_of(table, title, grid)
+            return _text(fitted(page, width) if width else page)
+        case "markdown" | "latex":
+            return (_markdown if form == "markdown" else _latex)(page_of(table, title, grid))
     raise UsageError(f"unknown format {form!r}. Known: {', '.join(FORMATS)}")
 
 
 def _text(page: Page) -> str:
     above = [line for line in (page.title, page.caption) if line]
-    widths = [max(map(len, "\n".join((c.heading, *c.cells)).split("\n"))) for c in page.columns]
-    rows = [[c.heading for c in page.columns], ["-" * width for width in widths], *page.rows]
+    tables = [_aligned(columns) for columns in (page.columns, *page.more)]
+    tables[-1] += ["(no rows)"] * (not page.rows)
+    below = [page.legend] * bool(page.legend)
+    return "\n\n".join("\n".join(part) for part in (above, *tables, below) if part)
+
+
+def _aligned(columns: Sequence[Column]) -> list[str]:
+    """The lines of a table: headings, a rule, and the rows."""
+    widths = [width_of(column) for column in columns]
+    cells = list(zip(*(column.cells for column in columns), strict=True))
+    rows = [[c.heading for c in columns], ["-" * width for width in widths], *cells]
     lines = [line for row in rows for line in zip_longest(*(cell.split("\n") for cell in row), fillvalue="")]
-    put = [str.rjust if column.is_number else str.ljust for column in page.columns]
-    table = ["  ".join(p(c, w) for p, c, w in zip(put, line, widths, strict=True)).rstrip() for line in lines]
-    table += ["(no rows)"] * (not page.rows)
-    return "\n\n".join("\n".join(part) for part in (above, table, [page.legend] * bool(page.legend)) if part)
+    put = [str.rjust if column.is_number else str.ljust for column in columns]
+    return ["  ".join(p(c, w) for p, c, w in zip(put, line, widths, strict=True)).rstrip() for line in lines]
 
 
 def _markdown(page: Page) -> str:

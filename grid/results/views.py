@@ -1,6 +1,7 @@
 """Views over the files and records of a store, from which every question starts.
 
-`views.sql` says what they hold. Knows nothing of a store's layout or of which files count: `Contents` says so.
+`views.sql` and `comparisons.sql` say what they hold. Knows nothing of a store's layout or of which files count:
+`Contents` says so.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import pyarrow as pa
 from grid.errors import StoreError
 from grid.results.axes import axes_macros
 from grid.results.database import Connection, explained, hold, lay_over, lock, new_database, sql_text
+from grid.results.student import student_macros
 from tasks.schema import HISTORY, MEASURES, PUBLISHED, SAMPLES, WANTED
 
 
@@ -113,10 +115,17 @@ def connect(contents: Contents) -> Connection:
         paths = [*_lay_shards(con, contents), *_lay_files(con, contents)]
         for name in ("cells", "trainings", "prepared", "failures", "runs"):
             hold(con, name, getattr(contents, name))
-        for text in (axes_macros(), sql_text("macros"), sql_text("views")):
+        for text in (axes_macros(), student_macros(), sql_text("macros"), sql_text("views")):
             con.execute(text)
         lock(con, paths)
     return con
+
+
+def add_comparisons(con: Connection) -> None:
+    """The views of `comparisons.sql`, once: they take as long to make as all others, and few questions ask them."""
+    [(there,)] = con.execute("SELECT count(*) FROM duckdb_views() WHERE view_name = 'comparisons'").fetchall()
+    if not there:
+        con.execute(sql_text("comparisons"))
 
 
 def _lay_shards(con: Connection, contents: Contents) -> list[str]:

@@ -51,7 +51,7 @@ def selector(rule: Rule) -> Callable[[Subject], bool]:
     """Whether, on every axis that the rule names, a subject has one of its values."""
     allowed = {axis: frozenset(map(key_of, values)) for axis, values in rule.allowed.items()}
     return lambda subject: all(
-        any(key_of(value) in keys for value in _values(subject, axis)) for axis, keys in allowed.items()
+        any(key_of(value) in keys for value in values_of(subject, axis)) for axis, keys in allowed.items()
     )
 
 
@@ -75,7 +75,7 @@ def why_none(found: Iterable[Subject], rule: Rule) -> str:
     spelt: dict[str, set[str]] = {axis: set() for axis in rule.allowed}
     for subject in found:
         for axis in rule.allowed:
-            for value in _values(subject, axis):
+            for value in values_of(subject, axis):
                 known[axis].add(key_of(value))
                 spelt[axis].add(_spelling(value))
     named = ((axis, value) for axis, values in rule.allowed.items() for value in values)
@@ -89,7 +89,7 @@ def _cells(table: pa.Table) -> dict[str, Mapping[str, Any]]:
     return {cell: _parsed(text) for cell, text in texts}
 
 
-def _values(subject: Subject, axis: str) -> tuple[object, ...]:
+def values_of(subject: Subject, axis: str) -> tuple[object, ...]:
     """What the subject has on an axis: nothing where it lacks the axis, each label where those of blocks are joined."""
     kind, _, rest = axis.partition(".")
     if kind == "variant":

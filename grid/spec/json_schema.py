@@ -11,9 +11,11 @@ from grid.plan.rule_index import AXES, PARAMETER_KINDS, SOURCE_AXES
 from grid.questions import METRICS, TABLES, is_rate
 from grid.spec.component_schema import Schema, definitions, harness, listed, mapped, named, one_or_list, typed
 from grid.spec.ensembles import ENSEMBLES
-from grid.spec.keys import BLOCK_KEYS, KEYS, SAMPLES_KEYS, SHARED_KEYS
+from grid.spec.keys import BLOCK_KEYS, KEYS, SAMPLES_KEYS, SHARED_KEYS, TABLE_KEYS
 from grid.spec.read import NAME
+from grid.spec.rules import OVER
 from tasks.config import CELL_PARTS, Json
+from tasks.parameters import Count
 
 ONLY_CHECK: Mapping[str, str] = {
     "what cannot go together, as the components themselves say": "(?!)",  # in words of their own
@@ -21,7 +23,10 @@ ONLY_CHECK: Mapping[str, str] = {
     "exclusions that leave nothing": "the grid is empty",
     "more variants, cases or rules than can be planned": "more variants|at most",
     "all samples of a dataset that does not declare how many it has": "does not declare how many samples",
-    "other files: what a spec extends, the CSV file of published values": "cannot read|no file|no regular file",
+    "other files: what a spec extends, the CSV file of published values, tables in SQL": (
+        "cannot read|no file|no regular file"
+    ),
+    "axes and columns that a table does not have, and SQL that does more than read": "unknown (axis|column)|SQL",
     "components of other packages: whether they are there, and what they take": r"\w:\w",
     "a norm or targets that are said of a whole cascade and that a member cannot take": (
         r"attacks\.\d+\.attacks\.\d+(\.\w+)?\.(norm|targets): "
@@ -53,7 +58,7 @@ def spec_schema() -> Schema:
         "cells": listed(_block()),
         **_shared(),
         "exclude": {"type": "array", "items": {**_rule({}), "minProperties": 1}},
-        "tables": {"type": "array", "items": {"enum": list(TABLES)}},
+        "tables": {"type": "array", "items": _table()},
         "published": {"anyOf": [_TEXT, {"type": "array", "items": _published()}]},
         "profiles": {"type": ["object", "null"], "additionalProperties": {"type": "object"}},
     }
@@ -100,6 +105,19 @@ def _rule(more: dict[str, Json]) -> Schema:
     return mapped(axes | more, patternProperties={rf"^({'|'.join(PARAMETER_KINDS)})\..+$": value})
 
 
+def _table() -> Schema:
+    """A table there is, by its name or with how it is laid out; a file of SQL; or a statement under a name."""
+    names: Schema = one_or_list(_TEXT, 0)
+    layout: dict[str, Json] = {key: names for key in TABLE_KEYS if key != "sql"}
+    ready: dict[str, Json] = {name: mapped(layout, type=["object", "null"]) for name in TABLES}
+    del layout["over"]
+    own = mapped({**layout, "sql": {"type": "string", "pattern": r"\S"}}, required=["sql"])
+    of_file = mapped(layout, type=["object", "null"])
+    patterns: dict[str, Json] = {rf"^(?!({'|'.join(TABLES)})$)(?!.*\.sql$)": own, r"\.sql$": of_file}
+    one: Schema = {**mapped(ready, minProperties=1, maxProperties=1), "patternProperties": patterns}
+    return {"anyOf": [{"enum": list(TABLES)}, {"type": "string", "pattern": r"\.sql$"}, one]}
+
+
 def _published() -> Schema:
     """A published value, not negative; and at most 1 where it is a rate."""
     rates: list[Json] = [name for name in METRICS if is_rate(name)]
@@ -109,6 +127,8 @@ def _published() -> Schema:
         "value": typed(float),
         "source": {"type": _SCALAR, "not": {"const": ""}},
         "note": {"type": [*_SCALAR, "null"]},
+        "n": typed(Count | None),
+        "over": typed(OVER | None),
     }
     bounded: list[Json] = [
         {"properties": {"metric": {"enum": rates}, "value": {"minimum": 0, "maximum": 1}}},

@@ -19,6 +19,8 @@ KEYS = ("name", "extends", "samples", "cells", *SHARED_KEYS, "exclude", "tables"
 """The top-level keys of a spec."""
 SAMPLES_KEYS: dict[str, Any] = {"count": Literal["all"] | Count, "order": Literal["shuffled", "natural"]}
 """The keys of `samples`, and their types."""
+TABLE_KEYS = ("over", "pivot", "columns", "sort", "sql")
+"""What a table may say of how it is laid out; `sql` makes it one of the spec's own."""
 HARNESS_KEYS: dict[str, Any] = {
     "eps": Radius,
     "norm": Norm,

@@ -15,7 +15,6 @@ from grid.plan.asked import Asked, Block, GridSpec, Rule, Samples
 from grid.plan.defaults import USUAL
 from grid.plan.expand import split_size
 from grid.plan.selection import never, select
-from grid.questions import TABLES
 from grid.spec.attacks import attacks
 from grid.spec.components import alternatives, components, mapping
 from grid.spec.contradictions import report_contradictions
@@ -26,6 +25,7 @@ from grid.spec.nodes import Node, Report, plain
 from grid.spec.probes import probes
 from grid.spec.rules import inline_published, read_published, read_rule
 from grid.spec.strict_yaml import dump, parse
+from grid.spec.tables import inline_statements, read_tables
 from grid.values import accept
 from tasks.config import CELL_PARTS, Component
 from tasks.parameters import CountOrZero
@@ -54,6 +54,8 @@ def load_spec(path: Path, *, profile: str | None = None, overrides: Sequence[str
     if root is not None and isinstance(root.value, dict) and "published" in root.value:
         listed = inline_published(root.value["published"], path, report)
         root = replace(root, value={**root.value, "published": listed})
+    if root is not None and isinstance(root.value, dict) and "tables" in root.value:
+        root = replace(root, value={**root.value, "tables": inline_statements(root.value["tables"], path, report)})
     return _judge(root, report, drop_unused=profile is not None or bool(overrides))
 
 
@@ -103,7 +105,7 @@ def _read(root: Node, report: Report) -> GridSpec:
         samples=samples,
         blocks=tuple(blocks),
         exclude=tuple(read_rule(*item, report) for item in _optional(children, "exclude", report)),
-        tables=_tables(_optional(children, "tables", report), report),
+        tables=read_tables(_optional(children, "tables", report), report),
         published=tuple(read_published(*item, report) for item in _optional(children, "published", report)),
     )
     _check_sizes(spec, root, report)
@@ -155,13 +157,6 @@ def _axis(kind: str, block: Node, children: dict[str, Node], key: str, report: R
         report.add(node, place, f"a block needs its {kind}")
         return ()
     return components(kind, node, place, report)
-
-
-def _tables(items: list[tuple[Node, str]], report: Report) -> tuple[str, ...]:
-    for node, key in items:
-        if node.value not in TABLES:
-            report.add(node, key, unknown("table", str(plain(node)), TABLES))
-    return tuple(dict.fromkeys(str(node.value) for node, _ in items)) or TABLES[:1]
 
 
 def _check_sizes(spec: GridSpec, root: Node, report: Report) -> None:

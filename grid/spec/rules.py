@@ -1,13 +1,14 @@
 """The rules a spec writes: exclusions, and published values as a list of maps or as a CSV file beside the spec.
 
-A CSV file has one column per axis, and metric, value, source, note; an empty cell is no constraint. Knows nothing of
-which cases there are.
+A CSV file has one column per axis, and metric, value, source, note, n, over; an empty cell is no constraint. Knows
+nothing of which cases there are.
 """
 
 import csv
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 from grid.plan.asked import Published, Rule
 from grid.plan.rule_index import AXES, PARAMETER_KINDS, SOURCE_AXES
@@ -18,12 +19,15 @@ from grid.spec.nodes import Node, Report, moved, plain, text_of
 from grid.spec.strict_yaml import parse, read_scalar
 from grid.values import accept, fractions
 from tasks.config import Json
+from tasks.parameters import Count
 from tasks.words import unknown
 
-PUBLISHED_KEYS = ("metric", "value", "source", "note")
+PUBLISHED_KEYS = ("metric", "value", "source", "note", "n", "over")
 """What a published value has beside the axes that select its cases."""
 
 
+OVER = Literal["seed"]
+"""What a published value may be a mean over: several trainings."""
 MAX_ROWS = 10_000
 """How many published values a CSV file may have."""
 
@@ -65,7 +69,10 @@ def read_published(node: Node, key: str, report: Report) -> Published:
     source, note = (text_of(children.get(name), f"{key}.{name}", report) for name in ("source", "note"))
     if not source:
         report.add(children.get("source", node), f"{key}.source", "must say where the value stands")
-    return Published(rule, metric, value, source, note)
+    n, over = (
+        _optional(kind, children.get(name), f"{key}.{name}", report) for name, kind in (("n", Count), ("over", OVER))
+    )
+    return Published(rule, metric, value, source, note, n, over)
 
 
 def inline_published(node: Node, main: Path, report: Report) -> Node:
@@ -152,6 +159,14 @@ def _value(node: Node, children: dict[str, Node], metric: str, key: str, report:
     elif value < 0:
         report.add(child or node, f"{key}.value", f"a mean of {metric} is never negative, as {value:g} is")
     return value
+
+
+def _optional(kind: Any, node: Node | None, key: str, report: Report) -> Any:  # noqa: ANN401 - a typing object, and its value
+    try:
+        return accept(kind | None, plain(node) if node else None)
+    except ValueError as error:
+        report.add(node or Node(None), key, str(error))
+        return None
 
 
 def _csv_rows(text: str, origin: str, report: Report) -> Iterator[Node]:

@@ -25,6 +25,7 @@ WITH asked AS (
     FROM images AS i JOIN radii AS r ON i.radius >= r.radius GROUP BY i.case_id, r.radius
 )
 SELECT
+    a.cell_id, a.case_id,
     unnest(g.axes), a.variant, g.cell, a.probe_label AS probe,
     r.radius, coalesce(c.k, 0) / nullif(i.n, 0) AS certified_accuracy,
     wilson_low(coalesce(c.k, 0), i.n) AS certified_accuracy_low,

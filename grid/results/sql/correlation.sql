@@ -23,6 +23,7 @@ WITH asked AS (
     SELECT case_id, label, n, CASE WHEN isfinite(r) THEN greatest(-1, least(1, r)) END AS r FROM correlated
 )
 SELECT
+    a.cell_id, a.case_id,
     unnest(g.axes), a.variant, g.cell, a.probe_label AS probe,
     m.label, m.r AS correlation, correlation_low(m.r, m.n) AS correlation_low,
     correlation_high(m.r, m.n) AS correlation_high, correlation_p(m.r, m.n) AS p_value,

@@ -40,6 +40,7 @@ WITH asked AS (
     SELECT *, sum(n) OVER (PARTITION BY case_id, measure, images) AS total FROM lines
 )
 SELECT
+    a.cell_id, a.case_id,
     unnest(g.axes), a.variant, g.cell, a.probe_label AS probe,
     m.measure, m.images, m.bin_low, m.bin_high, coalesce(m.n, 0) AS n, m.n / nullif(m.total, 0) AS share,
     a.samples_stored, a.samples_wanted, a.complete

@@ -4,6 +4,7 @@
 --     of training are of the images that were trained on, batch by batch; what was not measured is null.
 -- Parameter: $grid, the name of the grid.
 SELECT
+    g.cell_id,
     unnest(g.axes), g.variant, g.cell,
     h.epoch, h.loss, h.train_accuracy, h.validation_loss, h.validation_accuracy, h.test_accuracy, h.lr, h.seconds,
     coalesce(c.trained, false) AS complete

@@ -18,6 +18,7 @@ WITH images AS (
     FROM images GROUP BY case_id, epoch, layer, measure
 )
 SELECT
+    a.cell_id, a.case_id,
     unnest(g.axes), a.variant, g.cell, a.probe_label AS probe,
     m.epoch, m.layer, m.measure, m.mean, m.mean_low, m.mean_high, m.median, m.sd, m.min, m.max,
     coalesce(m.n, 0) AS n, coalesce(m.absent, 0) AS absent, a.samples_stored, a.samples_wanted, a.complete

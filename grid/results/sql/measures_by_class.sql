@@ -32,6 +32,7 @@ WITH asked AS (
     FROM counted GROUP BY case_id, layer, measure
 )
 SELECT
+    a.cell_id, a.case_id,
     unnest(g.axes), a.variant, g.cell, a.probe_label AS probe,
     m.layer, m.measure, m.label, m.mean, m.low AS mean_low, m.high AS mean_high, m.median,
     coalesce(m.n, 0) AS n, a.samples_stored, a.samples_wanted, a.complete

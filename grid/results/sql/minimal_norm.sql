@@ -76,6 +76,7 @@ WITH asked AS (
     SELECT *, unnest(CASE WHEN targets IS NULL THEN [NULL] ELSE ['each', 'best'] END) AS aimed FROM lines
 )
 SELECT
+    a.cell_id, a.case_id,
     unnest(g.axes), a.variant, g.cell, a.attack, a.norm, a.space, a.box, a.draws, a.aimed AS targets,
     w.measure, m.mean, m.mean_low, m.mean_high, d.median, d.median_all, m.success_rate, m.success_rate_low,
     m.success_rate_high, coalesce(m.n_attacked, 0) AS n_attacked, coalesce(m.n_success, 0) AS n_success,

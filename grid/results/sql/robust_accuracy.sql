@@ -61,9 +61,10 @@ WITH images AS (
     WHERE a.grid = $grid AND a.probe IS NULL
 )
 SELECT
-    axes.*, variant, cell, attack, norm, eps_label AS eps, space, box, draws,
+    cell_id, case_id,
+    axes.*, variant, cell, attack, norm, eps, eps_label, space, box, draws,
     k / nullif(n, 0) AS accuracy, voted_low(k, n, doubt) AS accuracy_low, voted_high(k, n, doubt) AS accuracy_high, n,
     samples_stored, samples_wanted, complete
 FROM lines
 ORDER BY axes, cell_label, cell_id, case_id IS NOT NULL, attack,
-    norm, lines.eps, space, box, draws, variant, case_id
+    norm, eps, space, box, draws, variant, case_id

@@ -25,9 +25,11 @@ WITH asked AS (
     FROM by_sample GROUP BY case_id
 )
 SELECT
+    a.cell_id, a.case_id,
     s.label || CASE WHEN w.source_cell_id IS NULL THEN ' (itself)' ELSE '' END AS source,
     unnest(as_source(s.axes)), unnest(g.axes), a.variant, g.cell,
-    without_source(a.attack_label, a.source) AS attack, a.norm, a.space, a.box, v.draws,
+    without_eps(without_source(a.attack_label, a.source), a.eps_label) AS attack,
+    a.norm, a.eps, a.eps_label, a.space, a.box, v.draws,
     m.* EXCLUDE (case_id, n),
     coalesce(m.n, 0) AS n_attacked, a.samples_stored, a.samples_wanted, a.complete
 FROM asked AS w

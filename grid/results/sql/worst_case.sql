@@ -78,7 +78,8 @@ WITH asked AS (
     LEFT JOIN named AS d USING (budget)
 )
 SELECT
-    unnest(g.axes), b.variant, g.cell, b.attacks, b.norm, b.eps_label AS eps, b.space, b.box, b.draws,
+    b.cell_id,
+    unnest(g.axes), b.variant, g.cell, b.attacks, b.norm, b.eps, b.eps_label, b.space, b.box, b.draws,
     b.k / nullif(b.n, 0) AS accuracy, voted_low(b.k, b.n, b.doubt) AS accuracy_low,
     voted_high(b.k, b.n, b.doubt) AS accuracy_high, b.vote, b.decided_by, b.n,
     b.n AS samples_stored, b.samples_wanted, b.n >= b.samples_wanted AS complete,

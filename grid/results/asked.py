@@ -1,0 +1,78 @@
+"""The tables that a spec asks for, answered as it lays them out; and whether there is what it asks them for."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+
+from grid.errors import Problem, SpecError, StoreError, UsageError
+from grid.plan.asked import GridSpec, TableAsked
+from grid.plan.rule_index import CELL_LISTS, PARAMETER_KINDS
+from grid.results.columns import IDS
+from grid.results.database import Connection, answer, asked_for, sql_text
+from grid.results.over import NEVER
+from grid.results.query import query, run_own
+from grid.results.shape import names_of, shaped
+from grid.results.views import Contents, add_comparisons, connect
+from tasks.config import Component
+from tasks.words import unknown
+
+_AFTER_OVER = ("over", "over_stored", "over_wanted")
+
+
+def answered(con: Connection, asked: TableAsked, grid: str, over: Sequence[str] = ()) -> pa.Table:
+    """A table about a grid, laid out. `over` is averaged over in place of what the spec says.
+
+    Raises UsageError where it asks for what there is not, or its SQL does more than read; StoreError on torn files.
+    """
+    if asked.sql and over:
+        raise UsageError(f"{asked.name} is a table of your own: average in its SQL")
+    if asked.sql:
+        return shaped(run_own(con, asked.sql, {"grid": grid}), asked)
+    named = [name.removeprefix("-") for name in (*asked.pivot, *asked.columns, *asked.sort)]
+    return shaped(query(con, asked.name, grid, over or asked.over, named), asked)
+
+
+def check_tables(spec: GridSpec) -> None:
+    """Raise SpecError for every axis and column that a table does not have, and for SQL that is refused."""
+    with connect(Contents()) as con:
+        problems = [problem for table in spec.tables for problem in _problems(con, spec, table)]
+    if problems:
+        raise SpecError(spec.name, problems)
+
+
+def _problems(con: Connection, spec: GridSpec, table: TableAsked) -> Iterator[Problem]:
+    try:
+        columns = run_own(con, table.sql, {"grid": ""}).column_names if table.sql else _columns(con, table.name)
+    except (UsageError, StoreError) as error:
+        yield Problem(table.line, f"{table.key}.sql", f"SQL: {str(error).removeprefix('SQL: ')}")
+        return
+    swept = dict.fromkeys(_parameters(spec)) if not table.sql else {}
+    if table.over and table.name in NEVER:
+        yield Problem(table.line, f"{table.key}.over", f"{table.name} cannot be averaged: {NEVER[table.name]}")
+    axes = {*CELL_LISTS, *columns}
+    columns = names_of([*columns, *(_AFTER_OVER if table.over else ())])
+    for option, known in (("over", axes), ("pivot", columns), ("columns", columns), ("sort", columns)):
+        for name in getattr(table, option):
+            plain = name.removeprefix("-") if option == "sort" else name
+            if plain not in {*known, *swept}:
+                words = {*known, *(each for each in swept if "." not in each)}
+                what = "axis" if option == "over" else "column"
+                yield Problem(table.line, f"{table.key}.{option}", unknown(what, plain, words))
+
+
+def _columns(con: Connection, name: str) -> list[str]:
+    text = sql_text(name)
+    add_comparisons(con)
+    rows = answer(con, text, dict.fromkeys(asked_for(con, text), ""))
+    return [each for each in rows.column_names if each not in IDS]
+
+
+def _parameters(spec: GridSpec) -> Iterator[str]:
+    """The parameters that may have a column: by their names, and with those of their kinds."""
+    for component in _components(spec):
+        if component.kind in PARAMETER_KINDS:
+            yield from (name for given in component.parameters for name in (given, f"{component.kind}.{given}"))
+
+
+def _components(spec: GridSpec) -> Iterable[Component]:
+    return (component for block in spec.blocks for component in block.components())
