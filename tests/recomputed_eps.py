@@ -39,8 +39,8 @@ def worst_case(grid):
 
         def worse(r, draws=draws, norm=norm, members=members, broke=broke, named=named):
             case = r["case_id"]
-            far = r[norm] if draws else 0
-            return (*rank(r), far, -broke[case], case not in members, named(case), case, last(r["target"]))
+            tied = nearest(r, norm) if draws else ()
+            return (*rank(r), *tied, -broke[case], case not in members, named(case), case, last(r["target"]))
 
         wanted, samples = of_all(grid, members)
         robust, chances, decided, votes = 0, [], Counter(), set()
