@@ -4,7 +4,7 @@ Ground: imports nothing of grid. Each table is answered by the file of its name 
 """
 
 TABLES = (
-    *("robust_accuracy", "minimal_norm", "worst_case", "fooling", "transfer", "published"),
+    *("robust_accuracy", "minimal_norm", "worst_case", "security_curve", "fooling", "transfer", "published"),
     *("measures", "measures_by_class", "correlation", "histogram", "certified", "history"),
 )
 """The names of the tables that a spec may ask for."""

@@ -118,7 +118,10 @@ class _Trial:
         self.num_classes = 0
 
     def predict(self, given: Given, key: str) -> Columns:
-        """The class that most draws predict (of classes with as many votes the likelier), and what goes with it."""
+        """The class that most draws predict (of classes with as many votes the likelier), and what goes with it.
+
+        `votes`: the share of the draws that predict the label, of a model that draws.
+        """
         draws = self.case.attack.draws if self.stochastic else 1
         votes = probabilities = mean = torch.zeros((), dtype=given.pixels.dtype, device=given.pixels.device)
         streams = Streams(key, given.samples, given.targets)
@@ -133,7 +136,9 @@ class _Trial:
                 mean = mean + scores / draws
         predicted = (votes + probabilities / 2).argmax(1)
         confidence = probabilities.gather(1, predicted[:, None])[:, 0]
-        return {"pred": predicted, "confidence": confidence, "margin": margins(mean, given.labels)}
+        found = {"pred": predicted, "confidence": confidence, "margin": margins(mean, given.labels)}
+        share = votes.gather(1, given.labels[:, None])[:, 0] / draws
+        return {**found, "votes": share} if self.stochastic else found
 
     def run(self, given: Given, batch_size: int) -> Columns:
         """Attack every row; each further member of a cascade attacks those that withstood."""
@@ -172,18 +177,27 @@ class _Trial:
         seconds = time.perf_counter() - started
         returned = torch.where(rowwise(there, inputs), returned.detach(), inputs)
         images, within = inside(member, returned, inputs, given.samples, counted.box)
-        judged = self.predict(replace(given, pixels=counted.pixels(images)), f"{key}/judge")
-        aim = judged["pred"] != given.labels if given.targets is None else judged["pred"] == given.targets
+        looked_at = replace(given, pixels=counted.pixels(images))
+        judged = self.predict(looked_at, f"{key}/judge")
         return {
             **judged,
+            **self._second_vote(looked_at, there & within, key),
             **distances(images, inputs, counted.centre),
             "arrived": there,
-            "success": there & within & aim,
+            "success": there & within & _is_fooled(judged["pred"], given),
             "steps": steps,
             "forwards": counted.forwards,
             "backwards": counted.backwards,
             "seconds": torch.full(steps.shape, seconds / len(steps), dtype=torch.float64),
         }
+
+    def _second_vote(self, given: Given, counts: Tensor, key: str) -> Columns:
+        """What a model that draws says of the returned images once more, to whoever chose them by the first vote."""
+        if not self.stochastic:
+            return {}
+        voted = self.predict(given, f"{key}/second vote")
+        success = counts & _is_fooled(voted["pred"], given)
+        return {"second_pred": voted["pred"], "second_votes": voted["votes"], "second_success": success}
 
     def _call(
         self, member: Attack, model: CountedModel, inputs: Images, labels: Labels, streams: Streams
@@ -205,6 +219,11 @@ class _Trial:
         if not (torch.equal(given[0], inputs) and torch.equal(given[1], labels)):
             raise AttackError(f"{name} changed the images or labels it was given (first sample {streams.samples[0]})")
         return returned, steps
+
+
+def _is_fooled(predicted: Labels, given: Given) -> Tensor:
+    """Whether the prediction is what the attack wants, (n,)."""
+    return predicted != given.labels if given.targets is None else predicted == given.targets
 
 
 def _take(found: Columns, rows: Rows, again: Columns, number: int) -> None:

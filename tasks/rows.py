@@ -13,7 +13,7 @@ MEASURED = without_provenance(SAMPLES)
 
 _ALWAYS = ("steps", "forwards", "backwards", "seconds")
 """Columns that an attacked sample has even if nothing came back."""
-_NAMES = {"pred": "adv_pred", "confidence": "adv_confidence", "margin": "adv_margin"}
+_NAMES = {"pred": "adv_pred", "confidence": "adv_confidence", "margin": "adv_margin", "votes": "adv_votes"}
 
 
 def rows_of(
@@ -48,8 +48,12 @@ def rows_of(
     }
     columns = {name: pa.array(column.numpy()) for name, column in known.items()}
     columns["case_id"] = pa.array([case.id] * len(pairs))
+    if "votes" in clean:
+        columns["draws"] = pa.array([case.attack.draws] * len(pairs))
     if "seconds" in found:
         found["seconds"] = found["seconds"].mean().expand(len(chosen))
+    if "second_success" in found:
+        found["second_success"] &= ~done_before[chosen]
     if "member" in found:
         member = found.pop("member")
         columns["member"] = _sparse(member, member > 0, chosen, len(pairs))

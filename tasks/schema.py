@@ -69,6 +69,16 @@ SAMPLES = pa.schema(
         _field("adv_confidence", _F32, "probability of adv_pred on the returned image", null=True),
         _field("clean_margin", _F32, "score of label minus the best other score, clean image"),
         _field("adv_margin", _F32, "score of label minus the best other score, returned image", null=True),
+        _field(
+            "draws", _I32, "draws of the model in a vote that decides a prediction; null if it draws none", added="0.2"
+        ),
+        _field("clean_votes", _F32, "share of those draws that predict the label on the clean image", added="0.2"),
+        _field("adv_votes", _F32, "share that predict the label on the returned image", added="0.2"),
+        _field(
+            "second_pred", _I32, "class that a second, independent vote predicts on the returned image", added="0.2"
+        ),
+        _field("second_votes", _F32, "share of its draws that predict the label", added="0.2"),
+        _field("second_success", pa.bool_(), "success by the second vote; null where there is none", added="0.2"),
         _field("l0", _I32, "pixels that differ in any channel", null=True),
         _field("l0_values", _I32, "channel values that differ", null=True),
         _field("l1", _F32, "sum of absolute differences", null=True),

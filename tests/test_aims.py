@@ -189,3 +189,31 @@ def test_votes_decide_what_a_stochastic_model_predicts():
 def test_a_deterministic_model_is_drawn_once_whatever_the_attack_says():
     rows = attacked(linear(3), "fgsm", LINF, pixels(4), eot=8, draws=8)
     assert {(row["forwards"], row["backwards"]) for row in rows} == {(1, 1)}
+
+
+def test_a_model_that_draws_votes_twice_on_what_came_back_with_draws_of_their_own():
+    images = pixels(60)
+    how = {"labels": quiet_labels(images), "draws": 5, "attacked": "all"}
+    rows = attacked(Wavering(3.0), "attack_toys:noise", LINF, images, **how)
+    for row in rows:
+        for share in ("clean_votes", "adv_votes", "second_votes"):
+            assert 5 * row[share] == pytest.approx(round(5 * row[share]), abs=1e-5)
+        # Of two classes the one with more votes is predicted.
+        for pred, share in (("clean_pred", "clean_votes"), ("adv_pred", "adv_votes"), ("second_pred", "second_votes")):
+            assert (row[pred] == row["label"]) == (row[share] > 0.5)
+        assert row["success"] == (row["clean_correct"] and row["adv_votes"] < 0.5)
+        assert row["second_success"] == (row["clean_correct"] and row["second_votes"] < 0.5)
+    assert {row["draws"] for row in rows} == {5}
+    assert 10 < sum(row["adv_votes"] != row["second_votes"] for row in rows) < 60
+    other = attacked(Wavering(3.0), "attack_toys:idle", LINF, images, **how)
+    assert [row["clean_votes"] for row in other] == [row["clean_votes"] for row in rows]
+
+
+def test_nothing_votes_where_a_model_draws_nothing_and_nothing_twice_where_nothing_came_back():
+    voted = ("draws", "clean_votes", "adv_votes", "second_pred", "second_votes", "second_success")
+    for row in attacked(linear(3), "fgsm", LINF, pixels(4), draws=8):
+        assert all(row[name] is None for name in voted)
+    images = pixels(4)
+    row = attacked(Wavering(0.1), "attack_toys:absent", LINF, images, quiet_labels(images), draws=3)[1]
+    assert row["clean_votes"] == 1.0
+    assert [row[name] for name in voted[2:]] == [None] * 4

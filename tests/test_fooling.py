@@ -16,11 +16,12 @@ row = partial(sample_row, "k1", clean_pred=1, adv_confidence=0.5)
 
 @pytest.fixture
 def views(tmp_path):
+    made = {"attack_json": '{"name": "u"}', "prepared_id": "p1"}
     wanted = [
-        wanted_row("c1", "k1", "universal", attack_json='{"u": 1}', attack_label="universal", prepared_id="p1"),
-        wanted_row("c2", "k2", "universal", head="softrmax", attack_json='{"u": 1}', source="softmax",
-                   source_cell_id="c1", attack_label="universal(source=softmax)", prepared_id="p1"),
-        wanted_row("c1", "k3", "fgsm", attack_json='{"f": 1}', samples=1),
+        wanted_row("c1", "k1", "universal", attack_label="universal(eps=0.1)", **made),
+        wanted_row("c2", "k2", "universal", head="softrmax", source="softmax", source_cell_id="c1", **made,
+                   attack_label="universal(eps=0.1, source=softmax)"),
+        wanted_row("c1", "k3", "fgsm", attack_json='{"name": "f"}', samples=1),
     ]  # fmt: skip
     distances = {"l2": 2.0, "linf": 0.5, "relative_l2": 0.2, "relative_linf": 0.4, "centred_linf": 0.8}
     k1 = [

@@ -67,7 +67,7 @@ def store(tmp_path):
         wanted_row("c3", None, head="sigmoid"),
     ]
     k1 = [
-        sample_row("k1", 10, success=True),
+        sample_row("k1", 10, success=True, linf=0.1),
         sample_row("k1", 11),
         sample_row("k1", 12, correct=False),
         sample_row("k1", 13),
@@ -342,24 +342,24 @@ def test_cells_with_the_same_axes_are_told_apart_by_their_labels(tmp_path):
             assert {row[0] for row in answer(con, name, "g", "cell")} == {"wide", "deep", None}
 
 
-MEASURES = {"l2": 1.0, "linf": 0.5, "relative l2": 0.25, "mse": 0.125, "steps": 10.0}
+MEASURES = {"l0": 30.0, "l1": 6.0, "l2": 1.0, "linf": 0.5, "relative l2": 0.25, "mse": 0.125, "steps": 10.0}
 FREE = {"attack": "deepfool", "norm": "l2", "eps": None, "eps_label": None}
 
 
 def test_minimal_norm_has_mean_interval_and_median_of_every_measure_over_the_successful(tmp_path):
     def moved(sample, x, success=True):
         sizes = {name.replace(" ", "_"): x * scale for name, scale in MEASURES.items()}
-        return sample_row("k", sample, success=success, **sizes | {"steps": 10 * x})
+        return sample_row("k", sample, success=success, **sizes | {"steps": 10 * x, "l0": 30 * x})
 
     samples = [moved(1, 1), moved(2, 2), moved(3, 6), moved(4, 90, success=False), moved(5, 900)]
     wanted = written(tmp_path / "wanted.parquet", [wanted_row("c", "k", **FREE)], WANTED)
     path = written(tmp_path / "0-5.parquet", samples, SAMPLES)
     with connect(Contents(wanted=[("g", wanted)], slices=[Slice("k", path, 0, 0, 5)])) as con:
-        found = answer(con, "minimal_norm", "g", "measure", "mean", "mean_low", "mean_high", "median")
-    # Of 1, 2 and 6 the mean is 3, the median 2, the variance 7.
+        found = answer(con, "minimal_norm", "g", "measure", "mean", "mean_low", "mean_high", "median", "median_all")
+    # Of 1, 2 and 6 the mean is 3, the median 2, the variance 7; of 1, 2, 6 and infinity the median is 4.
     radius = 1.959964 * math.sqrt(7 / 3)
     assert found == [
-        (name, 3 * size, pytest.approx((3 - radius) * size), pytest.approx((3 + radius) * size), 2 * size)
+        (name, 3 * size, pytest.approx((3 - radius) * size), pytest.approx((3 + radius) * size), 2 * size, 4 * size)
         for name, size in MEASURES.items()
     ]
 
@@ -370,7 +370,7 @@ def test_minimal_norm_says_the_share_of_success_with_every_measure(store):
     row = ("deepfool", 1.0, pytest.approx(0.342380, abs=1e-6), pytest.approx(1), 2, 2, 2, 4, False)
     with connect(store) as con:
         found = answer(con, "minimal_norm", "one", *columns, "samples_stored", "samples_wanted", "complete")
-        assert found == [row] * 5
+        assert found == [row] * 7
 
 
 def test_a_minimal_norm_case_without_success_or_samples_has_its_rows_without_a_distance(tmp_path):
@@ -379,34 +379,39 @@ def test_a_minimal_norm_case_without_success_or_samples_has_its_rows_without_a_d
     samples = [sample_row("k1", 1, l2=9.0), sample_row("k1", 2, correct=False)]
     path = written(tmp_path / "0-2.parquet", samples, SAMPLES)
     with connect(Contents(wanted=[("g", wanted)], slices=[Slice("k1", path, 0, 0, 2)])) as con:
-        columns = ("space", "measure", "success_rate", "n_attacked", "n_success", "mean", "mean_low", "median")
+        columns = (
+            "space",
+            "measure",
+            "success_rate",
+            "n_attacked",
+            "n_success",
+            "mean",
+            "mean_low",
+            "median",
+            "median_all",
+        )
         assert answer(con, "minimal_norm", "g", *columns) == [
-            *(("pixel", measure, 0.0, 1, 0, None, None, None) for measure in MEASURES),
-            *(("standardised", measure, None, 0, 0, None, None, None) for measure in MEASURES),
+            *(("pixel", measure, 0.0, 1, 0, None, None, None, math.inf) for measure in MEASURES),
+            *(("standardised", measure, None, 0, 0, *[None] * 4) for measure in MEASURES),
         ]
+
+
+@pytest.mark.parametrize(("successes", "due"), [(3, 3.0), (2, math.inf), (1, math.inf), (0, math.inf)])
+def test_the_median_of_all_is_infinite_where_half_fail(successes, due, tmp_path):
+    samples = [sample_row("k", i, success=i < successes, l2=1.0 + i) for i in range(5)]
+    wanted = written(tmp_path / "wanted.parquet", [wanted_row("c", "k", samples=5, **FREE)], WANTED)
+    path = written(tmp_path / "0-5.parquet", samples, SAMPLES)
+    with connect(Contents(wanted=[("g", wanted)], slices=[Slice("k", path, 0, 0, 5)])) as con:
+        assert answer(con, "minimal_norm", "g", "measure", "median_all")[2] == ("l2", due)
 
 
 def test_worst_case_takes_the_samples_that_every_attack_of_a_budget_has(store):
-    columns = ("head", "norm", "eps_label", "attacks", "accuracy", "n", "samples_wanted", "complete")
+    columns = ("head", "norm", "eps_label", "attacks", "accuracy", "n", "samples_wanted", "complete", "limited_by")
     with connect(store) as con:
         assert answer(con, "worst_case", "one", *columns) == [
-            ("softmax", "linf", "0.1", 2, 0.5, 2, 2, True),
-            ("softrmax", "linf", "0.1", 1, None, 0, 4, False),
+            ("softmax", "linf", "0.1", 2, 0.5, 2, 2, True, None),
+            ("softrmax", "linf", "0.1", 1, None, 0, 4, False, "fgsm"),
         ]
-
-
-def test_worst_case_does_not_mix_variants(tmp_path):
-    rows = [
-        wanted_row("c", f"k{i}", samples=1, variant=variant) for i, variant in enumerate(["published", "corrected"])
-    ]
-    wanted = written(tmp_path / "wanted.parquet", rows, WANTED)
-    slices = [
-        Slice(f"k{i}", written(tmp_path / f"{i}.parquet", [sample_row(f"k{i}", 1, success=hit)], SAMPLES), 0, 0, 1)
-        for i, hit in enumerate([True, False])
-    ]
-    with connect(Contents(wanted=[("g", wanted)], slices=slices)) as con:
-        found = answer(con, "worst_case", "g", "variant", "attacks", "accuracy")
-        assert found == [("corrected", 1, 1.0), ("published", 1, 0.0)]
 
 
 @pytest.fixture

@@ -193,11 +193,11 @@ def test_a_table_of_measures_reads_row_by_row():
         "minimal norm",
         "norm l2",
         "",
-        "attack    measure                         mean  median     success rate %  n attacked",
-        "--------  -----------  -----------------------  ------  -----------------  ----------",
-        "deepfool  l2           0.5643 [0.5414, 0.5873]  0.5742  92.0 [80.0, 97.0]          25",
-        "deepfool  relative l2  0.1467 [0.1407, 0.1527]  0.1489  92.0 [80.0, 97.0]          25",
-        "deepfool  steps                          4.528       5  92.0 [80.0, 97.0]          25",
+        "attack    measure            mean of successes  median of successes     success rate %  n attacked",
+        "--------  -----------  -----------------------  -------------------  -----------------  ----------",
+        "deepfool  l2           0.5643 [0.5414, 0.5873]               0.5742  92.0 [80.0, 97.0]          25",
+        "deepfool  relative l2  0.1467 [0.1407, 0.1527]               0.1489  92.0 [80.0, 97.0]          25",
+        "deepfool  steps                          4.528                    5  92.0 [80.0, 97.0]          25",
     ]
 
 

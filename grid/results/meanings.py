@@ -6,13 +6,23 @@ import pyarrow as pa
 
 from grid.results.columns import ABSENT
 
+HEADINGS = {
+    "minimal_norm": {"mean": "mean of successes", "median": "median of successes", "median_all": "median of all"},
+}
+"""What a column of a report is headed, by its title, where the name says too little."""
+
 MEANINGS = {
     "robust_accuracy": "accuracy: share of all n samples that are classified right under the attack (none: clean)",
-    "minimal_norm": "success rate: share of attacked samples; means and medians are over the successful ones",
+    "minimal_norm": "success rate: share of attacked samples; median of all: a failure is infinitely far (inf: more "
+    "than half fail); targets: over each, or for each sample the best",
     "fooling": "fooling rate: share of attacked samples whose prediction changed; confidence: of those; delta, rho, "
-    "l2, steps and seconds: means over all attacked; pixels, values: medians of what changed in those fooled",
+    "l2, steps and seconds: means over all attacked; pixels, values: medians of what changed in those fooled; "
+    "targets: over each, or for each sample the best",
     "transfer": "fooling rate: share of attacked samples whose prediction changed; source: the cell the attack saw",
-    "worst_case": "accuracy: share of samples that withstand every attack of the same budget",
+    "worst_case": "accuracy: share of samples of which no attack found an image within eps; decided by: how many fell "
+    "to which attack; vote: which decided on the worst image, where the model draws",
+    "security_curve": "accuracy: share of samples of which no attack found an image within eps; its interval is a band "
+    "for all eps of a curve at once (Dvoretzky, Kiefer, Wolfowitz)",
     "measures": "mean, median, sd (of a sample), min and max over the n images that have a value; absent: have none",
     "measures_by_class": f"label {ABSENT}: all classes, the unweighted mean of their means; the median of all images",
     "correlation": "correlation (Pearson) of mean abs gradient and true class confidence over n images; p: two-sided, "

@@ -22,18 +22,22 @@ import pyarrow as pa
 from grid.questions import is_rate
 from grid.results.axes import AXES_OF_SOURCE
 from grid.results.columns import ABSENT, SPREAD, is_count
-from grid.results.meanings import MEANINGS, axis_of, column_of_n, lines_of, meaning_of_mean
+from grid.results.meanings import HEADINGS, MEANINGS, axis_of, column_of_n, lines_of, meaning_of_mean
 from grid.results.reading import for_reading
 from tasks.config import CELL_AXES
 
 RECEDING = (
     *(f"source_{axis}" for axis in AXES_OF_SOURCE),
     *(axis for axis in CELL_AXES if axis != "head"),
-    *("transfer_from", "variant", "cell", "norm", "space", "box", "over", "complete"),
+    *("transfer_from", "source", "variant", "cell", "norm", "space", "box", "draws", "targets", "vote", "over"),
+    "complete",
 )
 """Columns that a report names once if they are the same in every row in which they have a value."""
 
-OPTIONAL = ("note", "fit_fooling_rate", "epoch", "layer", "validation_loss", "validation_accuracy", "test_accuracy")
+OPTIONAL = (
+    *("note", "fit_fooling_rate", "decided_by", "limited_by", "epoch", "layer"),
+    *("validation_loss", "validation_accuracy", "test_accuracy"),
+)
 """Columns that a report leaves out if no row has a value in them."""
 
 OF_METRIC = ("published", "as_published", "corrected", "measured")
@@ -82,7 +86,8 @@ def page_of(table: pa.Table, title: str, grid: str) -> Page:
     caption += _constant_n(table)
     shown = [n for n in names if constant.get(n) is None and not _is_unused(n, table)]
     columns = [_column(table, name) for name in shown]
-    columns = [replace(column, heading=_words(column.heading)) for column in columns]
+    named = HEADINGS.get(title, {})
+    columns = [replace(column, heading=named.get(column.heading, _words(column.heading))) for column in columns]
     heading = " · ".join(filter(None, [_words(title), f"grid {grid}" if grid else ""]))
     legend = "; ".join(filter(None, [MEANINGS.get(title, ""), meaning_of_mean(table), _legend(columns)]))
     return Page(heading, ", ".join(caption), columns, legend)

@@ -91,7 +91,7 @@ def without(resolved: Resolved, name: str) -> Resolved:
 
 
 def _parts(subject: Subject) -> dict[str, Resolved]:
-    named = {kind: subject.cell[kind] for kind in CELL_PARTS if kind in subject.cell}
+    named = {kind: subject.cell[kind] for kind in CELL_PARTS if "parameters" in subject.cell.get(kind, {})}
     return named | ({subject.kind: subject.under} if "parameters" in subject.under else {})
 
 

@@ -8,42 +8,49 @@ WITH rows AS (
     SELECT a.grid, s.*, s.attacked AND coalesce(s.adv_pred <> s.clean_pred, false) AS fooled
     FROM main.coverage AS a JOIN main.samples AS s ON s.case_id = a.case_id AND s.position < a.samples_wanted
     WHERE (a.grid, a.case_id) IN (SELECT (grid, case_id) FROM main.published)
-), rates AS (
+), by_sample AS (
     SELECT
-        grid, case_id, count(DISTINCT sample) AS n, n - count(DISTINCT sample) FILTER (NOT clean_correct) AS clean,
-        n - count(DISTINCT sample) FILTER (success OR NOT clean_correct) AS robust,
+        grid, case_id, sample, bool_and(clean_correct) AS clean, NOT bool_or(success OR NOT clean_correct) AS robust,
         count(*) FILTER (attacked) AS attacked, count(*) FILTER (success) AS success,
         count(*) FILTER (fooled) AS fooled
-    FROM rows GROUP BY grid, case_id
+    FROM rows GROUP BY grid, case_id, sample
+), rates AS (
+    SELECT
+        grid, case_id, count(*) AS n, count(*) FILTER (clean) AS clean, count(*) FILTER (robust) AS robust,
+        sum(attacked)::BIGINT AS attacked,
+        {value: rate(success, attacked), low: rate_low(success, attacked),
+            high: rate_high(success, attacked)} AS success,
+        {value: rate(fooled, attacked), low: rate_low(fooled, attacked), high: rate_high(fooled, attacked)} AS fooled
+    FROM by_sample GROUP BY grid, case_id
 )
 SELECT grid, case_id, unnest([
     {metric: 'clean_accuracy', value: clean / nullif(n, 0), low: wilson_low(clean, n),
         high: wilson_high(clean, n), n: n},
     {metric: 'robust_accuracy', value: robust / nullif(n, 0), low: wilson_low(robust, n),
         high: wilson_high(robust, n), n: n},
-    {metric: 'success_rate', value: success / nullif(attacked, 0), low: wilson_low(success, attacked),
-        high: wilson_high(success, attacked), n: attacked},
-    {metric: 'fooling_rate', value: fooled / nullif(attacked, 0), low: wilson_low(fooled, attacked),
-        high: wilson_high(fooled, attacked), n: attacked}
+    {metric: 'success_rate', value: success.value, low: success.low, high: success.high, n: attacked},
+    {metric: 'fooling_rate', value: fooled.value, low: fooled.low, high: fooled.high, n: attacked}
 ], recursive := true) FROM rates
 UNION ALL BY NAME
-SELECT grid, case_id, metric, avg(x) AS value, mean_low(x) AS low, mean_high(x) AS high, count(x) AS n
-FROM (
-    SELECT grid, case_id, unnest([
+SELECT
+    grid, case_id, metric, rate(total, num) AS value, ratio_low(total, num) AS low, ratio_high(total, num) AS high,
+    sum(num)::BIGINT AS n
+FROM (SELECT grid, case_id, metric, sample, sum(x) AS total, count(x) AS num FROM (
+    SELECT grid, case_id, sample, unnest([
         {metric: 'mean_l2', x: l2::DOUBLE}, {metric: 'mean_linf', x: linf::DOUBLE},
         {metric: 'mean_mse', x: mse::DOUBLE}, {metric: 'mean_relative_l2', x: relative_l2::DOUBLE},
         {metric: 'mean_steps', x: steps::DOUBLE}
     ], recursive := true) FROM rows WHERE success
     UNION ALL
-    SELECT grid, case_id, 'confidence_fooled', adv_confidence::DOUBLE FROM rows WHERE fooled
+    SELECT grid, case_id, sample, 'confidence_fooled', adv_confidence::DOUBLE FROM rows WHERE fooled
     UNION ALL
-    SELECT grid, case_id, unnest([
+    SELECT grid, case_id, sample, unnest([
         {metric: 'delta_l2', x: l2::DOUBLE}, {metric: 'delta_linf', x: linf::DOUBLE},
         {metric: 'rho_l2', x: relative_l2::DOUBLE}, {metric: 'rho_linf', x: relative_linf::DOUBLE},
         {metric: 'centred_rho_l2', x: centred_l2::DOUBLE}, {metric: 'centred_rho_linf', x: centred_linf::DOUBLE},
         {metric: 'steps', x: steps::DOUBLE}, {metric: 'seconds', x: seconds::DOUBLE}
     ], recursive := true) FROM rows WHERE attacked
-) GROUP BY grid, case_id, metric
+) GROUP BY grid, case_id, metric, sample) GROUP BY grid, case_id, metric
 UNION ALL BY NAME
 SELECT grid, case_id, metric, median(x) AS value, NULL AS low, NULL AS high, count(x) AS n
 FROM (

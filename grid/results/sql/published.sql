@@ -4,6 +4,7 @@
 --     `measured`. Where a variant has two cases of the same axes, each has its own row. Where the variants differ in
 --     `space` or in `box` (yes or no), it names both, that of `published` first. Architecture, activation and
 --     defense are named with the parameters that are not defaults.
+--     Intervals are by sample, also where it has several targets.
 --     A value that is a mean over seeds (`over`) stands beside the mean over the grid's, any other beside each cell.
 --     `verdict` is about what has the variant `published`, or else none: agree, where the one number lies in the
 --     interval of the other; differ, where it is outside both; not comparable, with the `reason`. The published
