@@ -33,7 +33,7 @@ def test_a_success_at_a_smaller_distance_is_one_at_a_larger_eps_whatever_attack_
         (at(0.3) | {"box": False}, [(3, True, {"linf": 0.1})]),
         (at(0.3) | {"space": "standardised"}, [(3, True, {"linf": 0.1})]),
     ]
-    columns = ("eps", "space", "box", "accuracy", "decided_by")
+    columns = ("eps_label", "space", "box", "accuracy", "decided_by")
     with connect(hits(tmp_path, cases)) as con:
         assert answer(con, "worst_case", "g", *columns) == [
             ("0.2", "pixel", True, pytest.approx(2 / 3), "fgsm 1"),
