@@ -34,9 +34,9 @@ def rated(*names):
 
 
 LINES = {
-    "robust_accuracy": (("attack", "eps_label", "draws"), (*rated("accuracy"), "n", *COUNTS)),
+    "robust_accuracy": (("attack", "eps", "draws"), (*rated("accuracy"), "n", *COUNTS)),
     "worst_case": (
-        ("norm", "eps_label", "space", "box", "draws"),
+        ("norm", "eps", "space", "box", "draws"),
         (*rated("accuracy"), "n", "attacks", "vote", "decided_by", "limited_by", *COUNTS),
     ),
     "security_curve": (("norm", "space", "box", "draws", "eps"), (*rated("accuracy"), "n", "attacks", *COUNTS)),
@@ -45,11 +45,11 @@ LINES = {
         (*rated("mean", "success_rate"), "median", "median_all", "n_attacked", "n_success", *COUNTS),
     ),
     "fooling": (
-        ("attack", "eps_label", "draws", "targets"),
+        ("attack", "eps", "draws", "targets"),
         (*rated("fooling_rate", "confidence", "delta"), "delta_median", "rho", "l2", "pixels", "values", "steps",
          "seconds", "n_attacked", *COUNTS),
     ),
-    "transfer": (("source", "attack", "eps_label", "draws"), (*rated("fooling_rate", "success_rate"), "n_attacked", *COUNTS)),
+    "transfer": (("source", "attack", "eps", "draws"), (*rated("fooling_rate", "success_rate"), "n_attacked", *COUNTS)),
 }  # fmt: skip
 """Of each table the columns that say, with the cell, what a line is about, and those that are recomputed."""
 
@@ -70,7 +70,7 @@ def robust_accuracy(grid):
             was_right, _ = clean[about(row), draws].get(sample, (True, 0))
             clean[about(row), draws][sample] = right and was_right, likely
         accuracy = voted(sum(r for r, _ in results), len(results), [c for _, c in results])
-        key = (*about(row), attack_of(row), row["eps_label"], draws)
+        key = (*about(row), attack_of(row), row["eps"], draws)
         found[key] = (*accuracy, len(results), *counts(grid, case))
         clean[about(row), draws]
     for (cell, draws), samples in clean.items():
@@ -148,7 +148,7 @@ def fooling(grid):
                 *(mean([r[name] for r in some]) for name in ("steps", "seconds")),
                 len(some),
             )
-            key = (*about(row), attack_of(row), row["eps_label"], grid.draws[case], targets)
+            key = (*about(row), attack_of(row), row["eps"], grid.draws[case], targets)
             found[key] = (*numbers, *counts(grid, case))
     return found
 
@@ -164,8 +164,8 @@ def transfer(grid):
             fooled = [[r["adv_pred"] not in (None, r["clean_pred"]) for r in each] for each in clusters]
             success = [[r["success"] for r in each] for each in clusters]
             source = labels[row["source_cell_id"]] if row["source_cell_id"] else f"{row['cell_label']} (itself)"
-            seen = without(attack_of(row), "source", row["source"])
-            key = (*about(row), source, seen, row["eps_label"], grid.draws[case])
+            attack = without(attack_of(row), "source", row["source"])
+            key = (*about(row), source, attack, row["eps"], grid.draws[case])
             rates = (*clustered_share(fooled), *clustered_share(success), len(attacked))
             found[key] = (*rates, *counts(grid, case))
     return found

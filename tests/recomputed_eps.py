@@ -60,7 +60,7 @@ def worst_case(grid):
             decided.update([named(worst["case_id"])] if fooled else [])
             votes |= {"first (too low)" if worst["second_success"] is None else "second"} if worst else set()
         n = len(samples)
-        key = (*about(first), norm, first["eps_label"], first["space"], first["box"], draws)
+        key = (*about(first), norm, first["eps"], first["space"], first["box"], draws)
         smaller = [o for o in found if draws and (o[:5], o[6:]) == (key[:5], key[6:]) and found[o][3] == n]
         robust = min([robust, *(round(found[o][0] * n) for o in smaller if n)])
         text = ", ".join(f"{a} {num}" for a, num in sorted(decided.items(), key=lambda item: (-item[1], item[0])))

@@ -231,7 +231,7 @@ def test_status_says_what_is_missing_and_ends_with_3_until_nothing_is(tmp_path):
 
 
 def test_an_unknown_table_or_grid_is_said_with_those_there_are(store):
-    assert "unknown table 'no'. Known: certified" in call("table", store, "no").stderr
+    assert "unknown table 'no'. Known: a file of SQL, certified" in call("table", store, "no").stderr
     for command in (["table"], ["sql", "select 1"], ["status"], ["resume"]):
         asked = call(command[0], store, *command[1:], "--grid", "no")
         assert (asked.exit_code, asked.stdout) == (2, "")

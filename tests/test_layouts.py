@@ -57,10 +57,14 @@ def location(tmp_path_factory):
     return location
 
 
-def test_a_file_of_sql_is_stored_with_the_grid_and_is_asked_from_the_store_alone(location):
-    found = call("table", location, "mine", "--json")
-    assert answered(found) == [{"head": "softmax", "n": 6}]
-    assert call("table", location, "--json").exit_code == 0
+@pytest.fixture(scope="module")
+def tables(location):
+    """What `table` answers of the spec's tables: its own, then two that are laid out."""
+    return [each["rows"] for each in json.loads(call("table", location, "--json").stdout)["tables"]]
+
+
+def test_a_file_of_sql_is_stored_with_the_grid_and_is_asked_from_the_store_alone(location, tables):
+    assert tables[0] == answered(call("table", location, "mine", "--json")) == [{"head": "softmax", "n": 6}]
 
 
 def test_a_file_of_sql_can_be_asked_of_any_store_and_only_reads(location, tmp_path):
@@ -79,15 +83,14 @@ def test_a_file_of_sql_can_be_asked_of_any_store_and_only_reads(location, tmp_pa
     assert (missing.exit_code, "missing.sql" in missing.stderr) == (2, True)
 
 
-def test_a_spec_chooses_columns_their_order_and_that_of_the_lines(location):
-    tables = json.loads(call("table", location, "--json").stdout)["tables"]
-    lines = tables[1]["rows"]
+def test_a_spec_chooses_columns_their_order_and_that_of_the_lines(tables):
+    lines = tables[1]
     assert list(lines[0]) == ["temperature", "attack", "eps", "eps_label", "over", "complete"]
     assert [line["temperature"] for line in lines] == [4.0, 4.0, 0.25, 0.25, None, None]
 
 
-def test_the_values_of_an_axis_become_columns(location):
-    lines = json.loads(call("table", location, "--json").stdout)["tables"][2]["rows"]
+def test_the_values_of_an_axis_become_columns(tables):
+    lines = tables[2]
     assert [(line["activation"], line["temperature"]) for line in lines] == [
         *(("relu", None), ("sigmoid", 0.25), ("sigmoid", 4.0))
     ]
@@ -220,8 +223,7 @@ def test_counts_can_be_spared_only_where_all_is_there():
         assert f"left out to fit: {left_out};" in " ".join(text.split("\n"))
 
 
-def test_a_machine_reads_each_column_with_its_own_name(location):
-    [_, first, *_] = json.loads(call("table", location, "--json").stdout)["tables"]
-    assert first["rows"][0]["eps"] in {None, 8 / 255}
+def test_a_machine_reads_each_column_with_its_own_name(location, tables):
+    assert {line["eps"] for line in tables[1]} == {None, 8 / 255}
     text = call("table", location, "robust_accuracy", "--format", "csv").stdout
     assert {row["eps"] for row in csv.DictReader(io.StringIO(text))} == {"", repr(8 / 255)}

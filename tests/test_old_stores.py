@@ -126,8 +126,8 @@ def test_resuming_and_tidying_leave_every_result_as_it_is(old, words):
 def as_now(then, columns):
     """The values of a row as they are where an eps is a number beside its `eps_label`, and not in an attack's label."""
     named = dict(zip(columns, then, strict=True))
-    if "eps" in columns:
-        named["eps"] = named["eps"] and float(Fraction(named["eps"]))
+    if named.get("eps"):
+        named["eps"] = float(Fraction(named["eps"]))
     if "attack" in columns:
         named["attack"] = re.sub(r"\(eps=[^,)]*\)|eps=[^,)]*, ", "", named["attack"])
     return list(named.values())
@@ -148,10 +148,7 @@ def copies(request, tmp_path_factory):
 
 @pytest.mark.parametrize("question", ANSWERS)
 def test_every_question_has_the_answer_that_it_had(question, copies, monkeypatch):
-    """The columns and rows that there were have the values that they had; a later version may have more of both.
-
-    An eps was a text before it was a number beside its `eps_label`, and a part of the attack's label in some tables.
-    """
+    """The columns and rows that there were have the values that they had; a later version may have more of both."""
     folder, known = ANSWERS[question]
     monkeypatch.chdir(copies[folder])
     found = answer(known["words"])
@@ -159,8 +156,8 @@ def test_every_question_has_the_answer_that_it_had(question, copies, monkeypatch
     places = [found["columns"].index(name) for name in known["columns"]]
     rows = iter([[row[place] for place in places] for row in found["rows"]])
     for then in known["rows"]:
-        now = as_now(then, known["columns"]) if "eps_label" in found["columns"] else then
-        due = [pytest.approx(value, rel=1e-9) if isinstance(value, float) else value for value in now]
+        then = as_now(then, known["columns"]) if "eps_label" in found["columns"] else then  # noqa: PLW2901 - in today's words
+        due = [pytest.approx(value, rel=1e-9) if isinstance(value, float) else value for value in then]
         due = [ANY if (known["words"][-1], n) in CORRECTED else v for n, v in zip(known["columns"], due, strict=True)]
         assert any(row == due for row in rows), due
     assert known["words"][0] == "table" or not [*rows]

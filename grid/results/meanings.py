@@ -6,6 +6,11 @@ import pyarrow as pa
 
 from grid.results.columns import ABSENT
 
+HEADINGS = {
+    "minimal_norm": {"mean": "mean of successes", "median": "median of successes", "median_all": "median of all"},
+}
+"""What a column of a report is headed, by its title, where the name says too little."""
+
 MEANINGS = {
     "robust_accuracy": "accuracy: share of all n samples that are classified right under the attack (none: clean)",
     "minimal_norm": "success rate: share of attacked samples; median of all: a failure is infinitely far (inf: more "

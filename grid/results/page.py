@@ -22,7 +22,7 @@ import pyarrow as pa
 from grid.questions import is_rate
 from grid.results.axes import AXES_OF_SOURCE
 from grid.results.columns import ABSENT, SPREAD, is_count
-from grid.results.meanings import MEANINGS, axis_of, column_of_n, lines_of, meaning_of_mean
+from grid.results.meanings import HEADINGS, MEANINGS, axis_of, column_of_n, lines_of, meaning_of_mean
 from grid.results.reading import for_reading
 from tasks.config import CELL_AXES
 
@@ -35,25 +35,13 @@ RECEDING = (
 """Columns that a report names once if they are the same in every row in which they have a value."""
 
 OPTIONAL = (
-    "note",
-    "fit_fooling_rate",
-    "decided_by",
-    "limited_by",
-    "epoch",
-    "layer",
-    "validation_loss",
-    "validation_accuracy",
-    "test_accuracy",
+    *("note", "fit_fooling_rate", "decided_by", "limited_by", "epoch", "layer"),
+    *("validation_loss", "validation_accuracy", "test_accuracy"),
 )
 """Columns that a report leaves out if no row has a value in them."""
 
 OF_METRIC = ("published", "as_published", "corrected", "measured")
 """Columns whose unit the row's `metric` says."""
-
-HEADINGS = {
-    "minimal_norm": {"mean": "mean of successes", "median": "median of successes", "median_all": "median of all"},
-}
-"""What a column of a report is headed, by its title, where the name says too little."""
 
 
 @dataclass(frozen=True)

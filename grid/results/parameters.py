@@ -69,13 +69,12 @@ def in_order(rows: pa.Table) -> list[int]:
     known = [tuple(columns[axis][row] for axis in axes) for row in places]
     if known != sorted(known):
         return places
-    return sorted(
-        places,
-        key=lambda row: [
-            (columns[axis][row], [(columns[name][row] is not None, columns[name][row]) for name in own[axis]])
-            for axis in axes
-        ],
-    )
+
+    def sizes(row: int) -> list[object]:
+        own_values = ([(columns[name][row] is not None, columns[name][row]) for name in own[axis]] for axis in axes)
+        return [(columns[axis][row], values) for axis, values in zip(axes, own_values, strict=True)]
+
+    return sorted(places, key=sizes)
 
 
 def without(resolved: Resolved, name: str) -> Resolved:
@@ -92,7 +91,7 @@ def without(resolved: Resolved, name: str) -> Resolved:
 
 
 def _parts(subject: Subject) -> dict[str, Resolved]:
-    named = {kind: subject.cell[kind] for kind in CELL_PARTS if kind in subject.cell}
+    named = {kind: subject.cell[kind] for kind in CELL_PARTS if "parameters" in subject.cell.get(kind, {})}
     return named | ({subject.kind: subject.under} if "parameters" in subject.under else {})
 
 

@@ -18,7 +18,8 @@ WITH rows AS (
     SELECT
         grid, case_id, count(*) AS n, count(*) FILTER (clean) AS clean, count(*) FILTER (robust) AS robust,
         sum(attacked)::BIGINT AS attacked,
-        {value: rate(success, attacked), low: rate_low(success, attacked), high: rate_high(success, attacked)} AS success,
+        {value: rate(success, attacked), low: rate_low(success, attacked),
+            high: rate_high(success, attacked)} AS success,
         {value: rate(fooled, attacked), low: rate_low(fooled, attacked), high: rate_high(fooled, attacked)} AS fooled
     FROM by_sample GROUP BY grid, case_id
 )

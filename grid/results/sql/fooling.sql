@@ -49,7 +49,8 @@ WITH rows AS (
     FROM coverage AS a JOIN base.votes AS v ON v.grid = a.grid AND v.case_id = a.case_id WHERE a.grid = $grid
 )
 SELECT
-    a.cell_id, a.case_id, unnest(g.axes), a.variant, g.cell, without_eps(a.attack_label, a.eps_label) AS attack,
+    a.cell_id, a.case_id,
+    unnest(g.axes), a.variant, g.cell, without_eps(a.attack_label, a.eps_label) AS attack,
     a.norm, a.eps, a.eps_label, a.space, a.box, a.draws, a.targets,
     r.fooling_rate, r.fooling_rate_low, r.fooling_rate_high, f.fit_fooling_rate, r.confidence, r.confidence_low,
     r.confidence_high, r.delta, r.delta_low, r.delta_high, m.delta_median, m.rho, m.l2, m.pixels, m."values", m.steps,

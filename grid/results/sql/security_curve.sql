@@ -71,7 +71,8 @@ WITH asked AS (
     LEFT JOIN broken AS b ON b.curve = c.curve AND b.eps = e.eps
 )
 SELECT
-    b.cell_id, unnest(g.axes), g.variant, g.cell, b.attacks, b.norm, b.space, b.box, b.draws, b.eps,
+    g.cell_id,
+    unnest(g.axes), g.variant, g.cell, b.attacks, b.norm, b.space, b.box, b.draws, b.eps,
     b.k / nullif(b.n, 0) AS accuracy, CASE WHEN b.n > 0 THEN greatest(0, accuracy - band(b.n)) END AS accuracy_low,
     CASE WHEN b.n > 0 THEN least(1, accuracy + band(b.n)) END AS accuracy_high, b.n,
     b.n AS samples_stored, b.samples_wanted, b.n >= b.samples_wanted AS complete
