@@ -9,7 +9,8 @@ together by their names:
     accuracy, *_accuracy, *_rate, and what stands beside a `metric` of such a name      per cent
 
 Columns of RECEDING that say the same in every row are named once, above it, and a procedure or a column of
-OPTIONAL or RECEDING that no row has is left out. Knows nothing of where a table comes from.
+OPTIONAL or RECEDING that no row has is left out, as is one of USUAL that says in every row what is meant anyway. Knows
+nothing of where a table comes from.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ import pyarrow as pa
 
 from grid.questions import is_rate
 from grid.results.axes import AXES_OF_SOURCE
-from tasks.config import CELL_AXES
+from tasks.config import CELL_AXES, SETTINGS
 
 RECEDING = (
     *(f"source_{axis}" for axis in AXES_OF_SOURCE),
@@ -28,6 +29,9 @@ RECEDING = (
     *("transfer_from", "variant", "cell", "norm", "space", "box", "complete"),
 )
 """Columns that a report names once if they are the same in every row in which they have a value."""
+
+USUAL = {f"{of}{name}": values[0] for name, values in SETTINGS.items() for of in ("", "source_")}
+"""What a cell is set to where nothing is said."""
 
 OPTIONAL = ("note", "fit_fooling_rate", "epoch", "layer", "validation_loss", "validation_accuracy", "test_accuracy")
 """Columns that a report leaves out if no row has a value in them."""
@@ -89,7 +93,7 @@ def page_of(table: pa.Table, title: str, grid: str) -> Page:
         return Page("", "", columns, _legend(columns))
     names = [name for name in table.column_names if not _is_told_elsewhere(name, table)]
     constant = {name: _constant(table, name) for name in names if name in RECEDING}
-    caption = [f"{_words(name)} {value}" for name, value in constant.items() if value]
+    caption = [f"{_words(name)} {value}" for name, value in constant.items() if value and value != USUAL.get(name)]
     shown = [n for n in names if constant.get(n) is None and not _is_unused(n, table)]
     columns = [_column(table, name) for name in shown]
     columns = [replace(column, heading=_words(column.heading)) for column in columns]
