@@ -46,8 +46,8 @@ def lay_over(con: Connection, name: str, schema: pa.Schema, paths: Sequence[str]
     none = f"(SELECT *, 0::UBIGINT AS file_index, 0::BIGINT AS file_row_number FROM base.no_{name})"  # noqa: S608 - own names
     found = f"UNION ALL BY NAME {columns} read_parquet({_quoted(map(_globbed, paths))}, union_by_name = true)"
     meant = [f"coalesce({f.name}, '{stood_for(f)}') AS {f.name}" for f in schema if stood_for(f)]
-    columns = f"* REPLACE ({', '.join(meant)})" if meant else "*"
-    con.execute(f"CREATE VIEW base.{name} AS SELECT {columns} FROM (FROM {none} {found if paths else ''})")  # noqa: S608 - own names
+    every = f"* REPLACE ({', '.join(meant)})" if meant else "*"
+    con.execute(f"CREATE VIEW base.{name} AS SELECT {every} FROM (FROM {none} {found if paths else ''})")  # noqa: S608 - own names
 
 
 def lock(con: Connection, paths: Iterable[str]) -> None:
