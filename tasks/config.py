@@ -82,9 +82,24 @@ class Component:
         return tuple(part for value in self.parameters.values() if isinstance(value, tuple) for part in value)
 
 
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "inputs": ("standardised", "raw"),
+    "initialisation": ("torch", "glorot_uniform"),
+}
+"""What a cell is set to beside its components, and the values that there are.
+
+The first is what is meant where nothing is said, and what it was before anything could be: that one is in no id.
+"""
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One trained thing."""
+    """One trained thing.
+
+    `inputs`: what its network sees, pixels as they are ("raw", in [0, 1]) or standardised by the dataset's statistics.
+    `initialisation`: how its linear and convolution layers start, as torch and the architecture have it, or by Keras'
+    defaults ("glorot_uniform": Glorot and Bengio 2010, equation 16, and biases of zero).
+    """
 
     dataset: Component
     architecture: Component
@@ -93,13 +108,22 @@ class Cell:
     defense: Component
     training: Component
     seed: int
+    inputs: str = SETTINGS["inputs"][0]
+    initialisation: str = SETTINGS["initialisation"][0]
 
     def __hash__(self) -> int:
         return hash(self.id)
 
     def resolved(self) -> dict[str, Json]:
         """What the id is made from."""
-        return {**{part: getattr(self, part).resolved() for part in CELL_PARTS}, "seed": self.seed}
+        parts = {part: getattr(self, part).resolved() for part in CELL_PARTS}
+        return {**parts, "seed": self.seed, **self.settings}
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Those of its SETTINGS that are not as they were before there were any."""
+        given = ((name, str(getattr(self, name)), values[0]) for name, values in SETTINGS.items())
+        return {name: value for name, value, usual in given if value != usual}
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -110,7 +134,9 @@ class Cell:
     @cached_property
     def part_of_id(self) -> str:
         """As canonical JSON, what the id is made from."""
-        return joined({**{part: getattr(self, part).part_of_id for part in CELL_PARTS}, "seed": str(self.seed)})
+        parts = {part: getattr(self, part).part_of_id for part in CELL_PARTS}
+        settings = {name: canonical(value) for name, value in self.settings.items()}
+        return joined({**parts, "seed": str(self.seed), **settings})
 
     @cached_property
     def id(self) -> str:
@@ -118,9 +144,11 @@ class Cell:
         return digest(self.part_of_id)
 
 
-CELL_PARTS = tuple(part.name for part in fields(Cell) if part.name != "seed")
-"""The kinds of component that a cell is made of, in the order in which a block's product varies them, slowest first."""
-CELL_AXES = (*(part for part in CELL_PARTS if part != "training"), "seed")
+CELL_LISTS = tuple(field.name for field in fields(Cell))
+"""All that a cell is made of, in the order in which a block's product varies it, slowest first."""
+CELL_PARTS = tuple(name for name in CELL_LISTS if name != "seed" and name not in SETTINGS)
+"""The kinds of component among these."""
+CELL_AXES = (*(part for part in CELL_PARTS if part != "training"), *SETTINGS, "seed")
 """The columns that name a cell, in the order in which tables sort by them."""
 LABELLED_AXES = ("architecture", "activation", "defense")
 """The axes whose parameters tell the cells of a study apart: they have a column in words too, `architecture_label`."""

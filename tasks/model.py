@@ -22,6 +22,7 @@ from tasks.config import Cell, Component
 from tasks.data import mistaken
 from tasks.datasets._every import mixed
 from tasks.facts import chosen
+from tasks.initialisation import draw_glorot_uniform
 from tasks.types import DataError, DataRoot, Images, Labels, Scores, Shape, Split
 
 
@@ -30,7 +31,8 @@ class Classifier(nn.Module):
 
     `input` comes before all of these: nothing, unless a defense puts something there. `activations` are the modules
     that the architecture has as its activations, from the first hidden layer to the last.
-    `mean` and `std` are buffers of shape (channels, 1, 1), in units of pixels in [0, 1].
+    `mean` and `std` are buffers of shape (channels, 1, 1), in units of pixels in [0, 1]: those of the dataset, by which
+    budgets in standardised units are measured, also where `inputs` is "raw" and the body sees pixels as they are.
     """
 
     mean: Tensor
@@ -46,8 +48,10 @@ class Classifier(nn.Module):
         mean: tuple[float, ...],
         std: tuple[float, ...],
         activations: list[nn.Module] | None = None,
+        inputs: str = "standardised",
     ) -> None:
         super().__init__()
+        self.inputs = inputs
         self.input: nn.Module = nn.Identity()
         self.activations = activations or []
         self.body = body
@@ -59,7 +63,9 @@ class Classifier(nn.Module):
 
     def forward(self, images: Images) -> Scores:
         """The scores, whose argmax is the prediction."""
-        return cast("Scores", self.head(self.body((self.input(images) - self.mean) / self.std)))
+        images = self.input(images)
+        seen = images if self.inputs == "raw" else (images - self.mean) / self.std
+        return cast("Scores", self.head(self.body(seen)))
 
     def log_probabilities(self, scores: Scores) -> Tensor:
         """(batch, num_classes): the head's log-distribution over classes, each row's exponentials summing to 1."""
@@ -93,10 +99,14 @@ def build_model(cell: Cell, split: Split, start: Mapping[str, Tensor] | None = N
             mean=split.mean,
             std=split.std,
             activations=places.made,
+            inputs=cell.inputs,
         )
         if any(is_lazy(parameter) for parameter in model.parameters()):
             with torch.no_grad():
                 model.eval()(torch.zeros(1, *split.shape))  # whose sizes the parameters take
+        if cell.initialisation == "glorot_uniform":
+            with seeded(derive_seed(cell.seed, "glorot_uniform"), torch.device("cpu")):  # whatever the head drew
+                draw_glorot_uniform(model)
         if start is not None:
             model.load_state_dict(start)
         defense = make(cell.defense)

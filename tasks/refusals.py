@@ -14,11 +14,11 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from tasks import registry
 from tasks.cases import Attack, Probe
-from tasks.config import CELL_PARTS, Component
+from tasks.config import CELL_PARTS, SETTINGS, Component
 from tasks.facts import chosen
 from tasks.slices import function_from
 from tasks.sources import RAISED
@@ -26,15 +26,18 @@ from tasks.words import unknown
 
 _OF_DATASET = ("shape", "classes", "samples", "train_samples")
 PART_OF: Mapping[str, tuple[str, ...]] = {
-    **{kind: (kind,) for kind in CELL_PARTS},
+    **{kind: (kind,) for kind in (*CELL_PARTS, *SETTINGS)},
     **dict.fromkeys(_OF_DATASET, ("dataset",)),
     "widths": ("dataset", "architecture"),
 }
 """What may be known of a cell, and the parts that it depends on.
 
-By the name of its kind, a part of the cell, as `Part`; as the dataset declares them `shape`, which is (channels,
-height, width), `classes`, `samples` (of the test split) and `train_samples`; the `widths` of the architecture.
+By the name of its kind, a part of the cell, as `Part`; its `inputs` and its `initialisation`, as text; as the dataset
+declares them `shape`, which is (channels, height, width), `classes`, `samples` (of the test split) and `train_samples`;
+the `widths` of the architecture.
 """
+Beside: TypeAlias = Mapping[str, Component | str]
+"""What is known of a cell beside a component: components by their kinds, and settings by their names."""
 OF_ATTACK = ("norm", "eps", "space", "box", "targets")
 """What may be known of an attack: its budget, and what it aims at."""
 
@@ -83,7 +86,7 @@ def refuse(error: type[Exception], found: Iterable[str]) -> None:
 
 @functools.lru_cache(maxsize=100_000)
 def depends_on(component: Component, *, foreign: bool = False) -> tuple[str, ...] | None:
-    """The kinds of the parts of a cell that the answer of a component depends on, itself not among them.
+    """The kinds of the parts, and the settings, of a cell that the answer of a component depends on, not itself.
 
     None where it has nothing to say.
     """
@@ -97,13 +100,13 @@ def depends_on(component: Component, *, foreign: bool = False) -> tuple[str, ...
         for name in refuser.takes.keys() - each.parameters.keys()
         for part in PART_OF.get(name, ())
     }
-    return tuple(kind for kind in CELL_PARTS if kind in named - {component.kind})
+    return tuple(kind for kind in (*CELL_PARTS, *SETTINGS) if kind in named - {component.kind})
 
 
 def reasons(
-    component: Component, cell: Mapping[str, Component], under: Attack | Probe | None = None, *, foreign: bool = False
+    component: Component, cell: Beside, under: Attack | Probe | None = None, *, foreign: bool = False
 ) -> list[str]:
-    """Why a component cannot be, beside the parts of a cell that are given by their kinds; empty if nothing is said.
+    """Why a component cannot be, beside what of a cell is given; empty if nothing is said.
 
     `under` is the attack or probe whose component it is. So are the components among its parameters asked.
     """
@@ -160,7 +163,7 @@ def _declared(dataset: Component, name: str) -> object:
 def _known(
     names: Iterable[str],
     component: Component,
-    cell: Mapping[str, Component],
+    cell: Beside,
     under: Attack | Probe | None,
     *,
     foreign: bool,
@@ -178,7 +181,10 @@ def _known(
     return known
 
 
-def _of_cell(name: str, component: Component, cell: Mapping[str, Component], *, foreign: bool) -> object:
+def _of_cell(name: str, component: Component, beside: Beside, *, foreign: bool) -> object:
+    if name in SETTINGS:
+        return beside[name]
+    cell = {kind: part for kind, part in beside.items() if isinstance(part, Component)}
     if name in CELL_PARTS:
         return _part(cell[name])
     if name == "widths":

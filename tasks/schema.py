@@ -6,7 +6,7 @@ Distances compare the returned image with the clean one **in the space of the ca
 
 import pyarrow as pa
 
-from tasks.config import CELL_AXES, LABELLED_AXES
+from tasks.config import CELL_AXES, LABELLED_AXES, SETTINGS
 
 FORMAT = 1
 """The version of the store's layout and schemas: a store of any other is refused.
@@ -15,16 +15,28 @@ A column that is added does not change it: files from before are read with null 
 """
 
 _ADDED = b"added"
+_STOOD_FOR = b"stood for"
 
 
-def _field(name: str, kind: pa.DataType, meaning: str, *, null: bool = False, added: str = "") -> pa.Field:
-    """A column. `added` is the version that added it, if it was not there from the first: older rows have null."""
-    return pa.field(name, kind, nullable=null or bool(added), metadata={"meaning": meaning, _ADDED: added})
+def _field(
+    name: str, kind: pa.DataType, meaning: str, *, null: bool = False, added: str = "", stood_for: str = ""
+) -> pa.Field:
+    """A column. `added` is the version that added it, if it was not there from the first: older rows have null.
+
+    `stood_for`: the text that an older row means by it.
+    """
+    about = {"meaning": meaning, _ADDED: added, _STOOD_FOR: stood_for}
+    return pa.field(name, kind, nullable=null or bool(added), metadata=about)
 
 
 def is_added_later(field: pa.Field) -> bool:
     """Whether there are files of attackgrid's that lack the column."""
     return bool((field.metadata or {}).get(_ADDED))
+
+
+def stood_for(field: pa.Field) -> str:
+    """The text that rows from before the column mean where they have null; empty where that is null."""
+    return str((field.metadata or {}).get(_STOOD_FOR, b""), "ascii")
 
 
 def without_provenance(schema: pa.Schema) -> pa.Schema:
@@ -39,6 +51,9 @@ _I32 = pa.int32()
 
 
 def _axis(name: str) -> pa.Field:
+    if name in SETTINGS:
+        values = SETTINGS[name]
+        return _field(name, _TEXT, f"of the cell: {' or '.join(values)}", added="0.2", stood_for=values[0])
     return _field(name, pa.int64(), "seed of the cell") if name == "seed" else _field(name, _TEXT, "component name")
 
 

@@ -35,6 +35,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("random_seeds", "random_seed"), ("seeds", "seed")),
     **dict.fromkeys(("model", "models", "network", "networks", "net"), ("architecture",)),
     **dict.fromkeys(("blocks", "grid"), ("cells",)),
+    **dict.fromkeys(("normalisation", "normalization", "preprocessing", "scaling", "rescale"), ("inputs",)),
+    **dict.fromkeys(("init", "initializer", "initialiser", "weight_init"), ("initialisation",)),
     **dict.fromkeys(("p", "ord", "lp"), ("norm",)),
     **dict.fromkeys(("target", "targeted"), ("targets",)),
     # values
@@ -43,6 +45,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("1", "l_1"), ("l1",)),
     **dict.fromkeys(("0", "l_0"), ("l0",)),
     **dict.fromkeys(("normalised", "normalized", "standardized"), ("standardised",)),
+    **dict.fromkeys(("unscaled", "pixels", "unit"), ("raw",)),
+    **dict.fromkeys(("glorot", "xavier", "xavier_uniform", "keras"), ("glorot_uniform",)),
     **dict.fromkeys(("cross_entropy", "crossentropy", "xent"), ("ce",)),
     # components
     **dict.fromkeys(("none", "no_defense", "standard", "undefended", "vanilla", "clean"), ("natural",)),

@@ -111,6 +111,7 @@ class _Maker:
         spec = {"name": "made", "samples": {"count": self.random.choice([3, "all"])}, "cells": self.some(self.block, 2)}
         for key, make in {
             "seeds": lambda: [0, 1],
+            "inputs": lambda: self.random.choice(["raw", ["standardised", "raw"]]),
             "attacks": lambda: self.some(self.attack, 4),
             "probes": lambda: self.some(self.probe, 2),
             "tables": lambda: self.some(lambda: self.random.choice(TABLES), 2),
@@ -133,7 +134,7 @@ class _Maker:
         if self.random.random() < 0.3:
             block["attacks"] = self.some(self.attack, 2)
         if self.random.random() < 0.2:
-            block |= {"seeds": [4], "variant": "own"}
+            block |= {"seeds": [4], "variant": "own", "initialisation": "glorot_uniform"}
         return block
 
     def name(self, kind):

@@ -10,7 +10,7 @@ from grid.questions import TABLES
 from grid.results.page import RECEDING
 from grid.results.query import query, run_sql
 from grid.results.views import Contents, connect
-from tasks.config import CELL_AXES, LABELLED_AXES
+from tasks.config import CELL_AXES, LABELLED_AXES, SETTINGS
 from tasks.schema import WANTED
 
 COSTS = ("attack_seconds.sql", "train_seconds.sql")
@@ -56,8 +56,9 @@ def test_a_table_is_ordered_axis_by_axis_and_a_seed_by_its_size(tmp_path):
 def test_a_trained_cell_that_no_grid_wants_has_its_axes_from_its_own_record(tmp_path):
     with connect(Contents()) as con:
         cell = '{"head": {"name": "cons"}, "seed": 3}'
+        usual = {name: values[0] for name, values in SETTINGS.items()}
         assert run_sql(con, f"select axes_in('{cell}') as a").to_pylist() == [
-            {"a": dict.fromkeys(CELL_AXES) | {"head": "cons", "seed": 3}}
+            {"a": dict.fromkeys(CELL_AXES) | usual | {"head": "cons", "seed": 3}}
         ]
 
 

@@ -118,6 +118,8 @@ def test_the_axes_of_a_case_say_what_is_not_the_default(tmp_path):
         "activation": "relu",
         "head": "softmax",
         "defense": "natural",
+        "inputs": "standardised",
+        "initialisation": "torch",
         "seed": 0,
         "probe": None,
         "attack": "spec_components:nudge",

@@ -13,7 +13,7 @@ from grid.errors import Problem
 from tasks.cases import Attack, Probe
 from tasks.config import Component, Json, canonical
 
-Source: TypeAlias = tuple[tuple[str, Component | int], ...]
+Source: TypeAlias = tuple[tuple[str, Component | int | str], ...]
 """In what the cell that an attack looks at differs from the cell it is judged on, part by part."""
 
 
@@ -44,22 +44,33 @@ class Asked:
 class Block:
     """The product of its lists. `variant` is a label of the reader's (published, corrected); it is in no id.
 
-    `parts` has the components of each kind that a cell is made of, in the order of `tasks.config.CELL_PARTS`.
+    `parts` has the components of each kind that a cell is made of, in the order of `tasks.config.CELL_PARTS`, and
+    `settings` the values of each of `tasks.config.SETTINGS`.
     """
 
     variant: str
     parts: Mapping[str, tuple[Component, ...]]
+    settings: Mapping[str, tuple[str, ...]]
     seeds: tuple[int, ...]
     asked: tuple[Asked, ...] = ()
 
     @property
-    def axes(self) -> tuple[tuple[Component | int, ...], ...]:
+    def axes(self) -> tuple[tuple[Component | int | str, ...], ...]:
         """The lists whose product are the block's cells, the slowest first."""
-        return (*self.parts.values(), self.seeds)
+        return (*self.parts.values(), self.seeds, *self.settings.values())
 
     def parts_seen(self, asked: Asked) -> Mapping[str, tuple[Component, ...]]:
         """The lists of parts of the cells that something asked looks at."""
         return {**self.parts, **{kind: (part,) for kind, part in asked.source if isinstance(part, Component)}}
+
+    @property
+    def choices(self) -> Mapping[str, tuple[Component | str, ...]]:
+        """The lists of parts and of settings of its cells."""
+        return {**self.parts, **self.settings}
+
+    def choices_seen(self, asked: Asked) -> Mapping[str, tuple[Component | str, ...]]:
+        """Those of the cells that something asked looks at."""
+        return {**self.choices, **{name: (choice,) for name, choice in asked.source if not isinstance(choice, int)}}
 
     def components(self) -> Iterator[Component]:
         """Every component that it names, those among the parameters of others too."""

@@ -235,4 +235,4 @@ def _meetings(blocks: Sequence[Block]) -> dict[str, list[tuple[int, int]]]:
 
 
 def _product(block: Block) -> Iterator[Cell]:
-    return (Cell(*chosen) for chosen in itertools.product(*block.axes))  # type: ignore[arg-type] # parts, then a seed
+    return (Cell(*chosen) for chosen in itertools.product(*block.axes))  # type: ignore[arg-type] # in the order of CELL_LISTS

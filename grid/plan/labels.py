@@ -7,7 +7,10 @@ from functools import lru_cache
 from grid.plan.defaults import UNNAMED, USUAL, attack_defaults, defaults
 from tasks import registry
 from tasks.cases import Attack, Probe
-from tasks.config import CELL_AXES, CELL_PARTS, LABELLED_AXES, Cell, Component, Json, Value
+from tasks.config import CELL_AXES, CELL_PARTS, LABELLED_AXES, SETTINGS, Cell, Component, Json, Value
+
+_BESIDE = (*SETTINGS, "seed")
+"""What a cell has beside its components."""
 
 
 def cell_columns(cell: Cell) -> dict[str, Json]:
@@ -42,7 +45,8 @@ def under_columns(under: Attack | Probe | None, source: str | None = None) -> di
 def source_label(cell: Cell, source: Cell) -> str:
     """In what the cell that an attack looks at differs from its own."""
     parts = [label(getattr(source, part)) for part in CELL_PARTS if getattr(source, part) != getattr(cell, part)]
-    return " / ".join([*parts, *([f"seed {source.seed}"] if source.seed != cell.seed else [])])
+    others = [f"{name} {getattr(source, name)}" for name in _BESIDE if getattr(source, name) != getattr(cell, name)]
+    return " / ".join([*parts, *others])
 
 
 @lru_cache(maxsize=10_000)
@@ -66,7 +70,8 @@ def left_out(text: str, axis: str, value: Value) -> str:
 
 def _cell_label(cell: Cell) -> str:
     parts = [_short_label(getattr(cell, part)) for part in CELL_PARTS]
-    return " / ".join([*filter(None, parts), f"seed {cell.seed}"])
+    settings = [f"{name} {value}" for name, value in cell.settings.items()]
+    return " / ".join([*filter(None, parts), *settings, f"seed {cell.seed}"])
 
 
 @lru_cache(maxsize=10_000)

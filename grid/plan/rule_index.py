@@ -14,13 +14,13 @@ from grid.plan.asked import Asked, Block, Rule
 from grid.plan.defaults import added
 from tasks import registry
 from tasks.cases import Attack, Norm, Probe, Space
-from tasks.config import CELL_PARTS, Component, Json
+from tasks.config import CELL_LISTS, CELL_PARTS, SETTINGS, Component, Json
 from tasks.parameters import several
 
-CELL_LISTS = (*CELL_PARTS, "seed")
-"""The lists of a block whose product are its cells."""
 AXES: dict[str, Any] = {
-    **{axis: int if axis == "seed" else str for axis in CELL_LISTS},
+    **dict.fromkeys(CELL_PARTS, str),
+    **{name: Literal[values] for name, values in SETTINGS.items()},
+    "seed": int,
     "attack": str,
     "probe": str,
     "norm": Norm,
@@ -37,7 +37,7 @@ Beside these: SOURCE_AXES, and parameters, as `attack.steps`.
 PARAMETER_KINDS = (*CELL_PARTS, "attack", "probe")
 """The kinds of component whose parameters a rule may name."""
 SOURCE_AXES = tuple(f"source.{part}" for part in CELL_LISTS)
-"""A component, or the seed, of the cell that an attack looks at."""
+"""A component, a setting, or the seed, of the cell that an attack looks at."""
 
 ABSENT = object()
 """The value of an axis that a case does not have: no rule allows it."""
@@ -157,7 +157,7 @@ def _reader(axis: str) -> Callable[[Any], object]:
     return lambda asked: _of_asked(asked, kind, parameter)
 
 
-def _name(thing: Component | int) -> object:
+def _name(thing: Component | int | str) -> object:
     return thing.name if isinstance(thing, Component) else thing
 
 

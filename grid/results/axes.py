@@ -5,7 +5,7 @@ The axes of a cell travel through the views as one value, a struct, which is com
 
 from collections.abc import Mapping
 
-from tasks.config import CELL_AXES, LABELLED_AXES
+from tasks.config import CELL_AXES, LABELLED_AXES, SETTINGS
 
 AXES_OF_SOURCE = tuple(axis for axis in CELL_AXES if axis != "dataset")
 """What a table says of the cell that an attack looks at, as `source_head`."""
@@ -31,6 +31,8 @@ def axes_macros() -> str:
 
 
 def _in_json(axis: str) -> str:
+    if axis in SETTINGS:
+        return f"coalesce(cell ->> '$.{axis}', '{SETTINGS[axis][0]}')"
     return "(cell ->> '$.seed')::BIGINT" if axis == "seed" else f"cell ->> '$.{axis}.name'"
 
 

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from grid.errors import GridError, StoreError
+from tasks.schema import stood_for
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 """An open database in memory; also a context manager that closes itself."""
@@ -36,14 +37,17 @@ def hold(con: Connection, name: str, table: pa.Table) -> None:
 def lay_over(con: Connection, name: str, schema: pa.Schema, paths: Sequence[str]) -> None:
     """A view in `base` over Parquet files, with every column of the schema, whether or not any file has it or exists.
 
-    What a file lacks is null, also a column that the schema does not know and only other files have.
+    What a file lacks is null, or what it stood for; null is also a column that the schema does not know and only other
+    files have.
     `file_index` is the position in `paths`, `file_row_number` the position in the file.
     """
     hold(con, f"no_{name}", schema.empty_table())
     columns = "SELECT *, file_index, file_row_number FROM"
     none = f"(SELECT *, 0::UBIGINT AS file_index, 0::BIGINT AS file_row_number FROM base.no_{name})"  # noqa: S608 - own names
     found = f"UNION ALL BY NAME {columns} read_parquet({_quoted(map(_globbed, paths))}, union_by_name = true)"
-    con.execute(f"CREATE VIEW base.{name} AS FROM {none} {found if paths else ''}")
+    meant = [f"coalesce({f.name}, '{stood_for(f)}') AS {f.name}" for f in schema if stood_for(f)]
+    every = f"* REPLACE ({', '.join(meant)})" if meant else "*"
+    con.execute(f"CREATE VIEW base.{name} AS SELECT {every} FROM (FROM {none} {found if paths else ''})")  # noqa: S608 - own names
 
 
 def lock(con: Connection, paths: Iterable[str]) -> None:

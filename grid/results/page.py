@@ -10,7 +10,8 @@ together by their names:
     accuracy, *_accuracy, *_rate, and what stands beside a `metric` of such a name      per cent
 
 Columns of RECEDING that say the same in every row are named once, above it, and a procedure or a column of
-OPTIONAL or RECEDING that no row has is left out. Knows nothing of where a table comes from.
+OPTIONAL or RECEDING that no row has is left out, as is one of USUAL that says in every row what is meant anyway. Knows
+nothing of where a table comes from.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from grid.results.axes import AXES_OF_SOURCE
 from grid.results.columns import ABSENT, SPREAD, is_count
 from grid.results.meanings import HEADINGS, MEANINGS, axis_of, column_of_n, lines_of, meaning_of_mean
 from grid.results.reading import for_reading
-from tasks.config import CELL_AXES
+from tasks.config import CELL_AXES, SETTINGS
 
 RECEDING = (
     *(f"source_{axis}" for axis in AXES_OF_SOURCE),
@@ -39,6 +40,9 @@ OPTIONAL = (
     *("validation_loss", "validation_accuracy", "test_accuracy"),
 )
 """Columns that a report leaves out if no row has a value in them."""
+
+USUAL = {f"{of}{name}": values[0] for name, values in SETTINGS.items() for of in ("", "source_")}
+"""What a cell is set to where nothing is said."""
 
 OF_METRIC = ("published", "as_published", "corrected", "measured")
 """Columns whose unit the row's `metric` says."""
@@ -82,7 +86,7 @@ def page_of(table: pa.Table, title: str, grid: str) -> Page:
     table = for_reading(table)
     names = [name for name in table.column_names if not _is_told_elsewhere(name, table)]
     constant = {name: _constant(table, name) for name in names if name in RECEDING and _recedes(name, table)}
-    caption = [f"{_words(name)} {value}" for name, value in constant.items() if value]
+    caption = [f"{_words(name)} {value}" for name, value in constant.items() if value and value != USUAL.get(name)]
     caption += _constant_n(table)
     shown = [n for n in names if constant.get(n) is None and not _is_unused(n, table)]
     columns = [_column(table, name) for name in shown]

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grid.plan.asked import Rule
-from grid.plan.rule_index import ABSENT, CELL_LISTS, key_of, parameter_of
-from tasks.config import CELL_PARTS
+from grid.plan.rule_index import ABSENT, key_of, parameter_of
+from tasks.config import CELL_LISTS, CELL_PARTS, SETTINGS
 from tasks.words import unknown
 
 COLUMNS = (
@@ -109,6 +109,8 @@ def _of_under(subject: Subject, kind: str, parameter: str) -> tuple[object, ...]
 
 
 def _of_cell(cell: Mapping[str, Any], part: str, parameter: str) -> tuple[object, ...]:
+    if part in SETTINGS and cell:
+        return (cell.get(part, SETTINGS[part][0]),)
     if part not in cell:
         return ()
     if parameter:

@@ -12,7 +12,7 @@ from grid.spec.components import Open, listed_parameter
 from grid.spec.keys import BUDGET_KEYS, HARNESS_KEYS, PROBE_KEYS, SOURCE, SOURCE_KEYS
 from grid.values import FRACTION
 from tasks import registry
-from tasks.config import Json
+from tasks.config import SETTINGS, Json
 from tasks.parameters import CountOrZero, several
 from tasks.registry import Description
 
@@ -125,7 +125,8 @@ def _own_keys(found: Description[Any], role: Role, most: int | None) -> Schema:
 
 
 def _source() -> Schema:
-    parts: Schema = {part: one_or_list(typed(CountOrZero)) if part == "seed" else named(part) for part in SOURCE_KEYS}
+    others: dict[str, Any] = {"seed": CountOrZero, **{name: Literal[values] for name, values in SETTINGS.items()}}
+    parts: Schema = {part: one_or_list(typed(others[part])) if part in others else named(part) for part in SOURCE_KEYS}
     return mapped(parts, minProperties=1)
 
 

@@ -5,6 +5,7 @@ Made from the signatures that `grid.spec.read` judges by. It refuses nothing tha
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 from grid.plan.defaults import USUAL
 from grid.plan.rule_index import AXES, PARAMETER_KINDS, SOURCE_AXES
@@ -14,7 +15,7 @@ from grid.spec.ensembles import ENSEMBLES
 from grid.spec.keys import BLOCK_KEYS, KEYS, SAMPLES_KEYS, SHARED_KEYS, TABLE_KEYS
 from grid.spec.read import NAME
 from grid.spec.rules import OVER
-from tasks.config import CELL_PARTS, Json
+from tasks.config import CELL_PARTS, SETTINGS, Json
 from tasks.parameters import Count
 
 ONLY_CHECK: Mapping[str, str] = {
@@ -84,7 +85,8 @@ def _shared() -> Schema:
     """What a spec says for all of its blocks, and a block for itself."""
     attack: Schema = {"anyOf": [{"$ref": "#/$defs/attack"}, {"$ref": "#/$defs/cascade"}]}
     probe: Schema = {"$ref": "#/$defs/probe"}
-    return dict(zip(SHARED_KEYS, (_SEEDS, one_or_list(attack, 0), one_or_list(probe, 0)), strict=True))
+    settings = [one_or_list(typed(Literal[values])) for values in SETTINGS.values()]
+    return dict(zip(SHARED_KEYS, (_SEEDS, *settings, one_or_list(attack, 0), one_or_list(probe, 0)), strict=True))
 
 
 def _cascade() -> Schema:

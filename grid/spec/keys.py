@@ -6,12 +6,12 @@ What is meant where nothing is said is in `grid.plan.defaults`. Knows nothing of
 from typing import Any, Literal
 
 from tasks.cases import Norm, Space
-from tasks.config import CELL_PARTS
+from tasks.config import CELL_PARTS, SETTINGS
 from tasks.parameters import Count, CountOrZero, Radius
 
 ASKED = {"attacks": "attack", "probes": "probe"}
 """The keys under which stands what is asked of cells, and the kind of component listed there."""
-SHARED_KEYS = ("seeds", *ASKED)
+SHARED_KEYS = ("seeds", *SETTINGS, *ASKED)
 """What a spec says for all of its blocks, and a block for itself."""
 BLOCK_KEYS = (*CELL_PARTS, *SHARED_KEYS, "variant")
 """The keys of a block."""
@@ -39,7 +39,7 @@ PROBE_KEYS: dict[str, Any] = {"samples": Count, "epochs": Literal["last", "each"
 """The keys of a probe's map that are the harness's own, and their types. No parameter may have such a name."""
 SOURCE = "source"
 """One more key of both: what the cell that is looked at has in place of the parts of the cell it is judged on."""
-SOURCE_KEYS = (*CELL_PARTS, "seed")
+SOURCE_KEYS = (*CELL_PARTS, *SETTINGS, "seed")
 """What a source may differ in."""
 CASCADE_KEYS = ("cascade", "name", "attacks", *HARNESS_KEYS, SOURCE)
 """The keys of a cascade."""

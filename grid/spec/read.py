@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from grid.plan.asked import Asked, Block, GridSpec, Rule, Samples
 from grid.plan.defaults import USUAL
@@ -24,10 +24,11 @@ from grid.spec.layers import layered
 from grid.spec.nodes import Node, Report, plain
 from grid.spec.probes import probes
 from grid.spec.rules import inline_published, read_published, read_rule
+from grid.spec.sources import settings
 from grid.spec.strict_yaml import dump, parse
 from grid.spec.tables import inline_statements, read_tables
 from grid.values import accept
-from tasks.config import CELL_PARTS, Component
+from tasks.config import CELL_PARTS, SETTINGS, Component
 from tasks.parameters import CountOrZero
 from tasks.words import unknown
 
@@ -40,6 +41,15 @@ MAX_EXPLAINED = 100
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 """What the name of a grid looks like: it becomes a folder of the store."""
 
+
+class Common(NamedTuple):
+    """What a block has of the whole spec unless it says otherwise: its settings and its seeds."""
+
+    settings: Mapping[str, tuple[str, ...]]
+    seeds: tuple[int, ...]
+
+
+_AT_FIRST = Common({name: values[:1] for name, values in SETTINGS.items()}, (0,))
 _READERS: Mapping[str, Callable[[Node, str, Report], tuple[Asked, ...]]] = {"attack": attacks, "probe": probes}
 
 
@@ -94,10 +104,10 @@ def _read(root: Node, report: Report) -> GridSpec:
     for key in {"extends", "profiles"} & children.keys():
         report.add(children[key], key, "has no place in a merged document, which is complete in itself")
     samples = _samples(children.get("samples", Node({})), report)
-    seeds = _seeds(children.get("seeds", Node([Node(0)])), "seeds", report)
+    common = _common(children, "", _AT_FIRST, report)
     shared = {key: _READERS[kind](children[key], key, report) if key in children else () for key, kind in ASKED.items()}
     blocks = [
-        _block(node, key, seeds, shared, report)
+        _block(node, key, common, shared, report)
         for node, key in _listed(children.get("cells", Node(None, root.line, root.origin)), "cells", report)
     ]
     spec = GridSpec(
@@ -131,13 +141,19 @@ def _seeds(node: Node, key: str, report: Report) -> tuple[int, ...]:
     return tuple(dict.fromkeys(value for value in values if value is not None))
 
 
-def _block(
-    node: Node, key: str, seeds: tuple[int, ...], shared: Mapping[str, tuple[Asked, ...]], report: Report
-) -> Block:
+def _common(children: dict[str, Node], prefix: str, otherwise: Common, report: Report) -> Common:
+    """The settings and seeds that a spec says for all its blocks, or a block for itself."""
+    given = {name: settings(name, children[name], f"{prefix}{name}", report) for name in SETTINGS if name in children}
+    seeds = _seeds(children["seeds"], f"{prefix}seeds", report) if "seeds" in children else otherwise.seeds
+    return Common({**otherwise.settings, **given}, seeds)
+
+
+def _block(node: Node, key: str, common: Common, shared: Mapping[str, tuple[Asked, ...]], report: Report) -> Block:
     children = mapping(node, key, report)
     _check_keys(children, f"{key}.", BLOCK_KEYS, report)
     parts = {part: _axis(part, node, children, key, report) for part in CELL_PARTS}
     variant = children.get("variant", Node(""))
+    own = _common(children, f"{key}.", common, report)
     asked = [
         _READERS[kind](children[name], f"{key}.{name}", report) if name in children else shared[name]
         for name, kind in ASKED.items()
@@ -145,7 +161,8 @@ def _block(
     return Block(
         variant=str(_value(str, variant, f"{key}.variant", report)),
         parts=parts,
-        seeds=_seeds(children["seeds"], f"{key}.seeds", report) if "seeds" in children else seeds,
+        settings=own.settings,
+        seeds=own.seeds,
         asked=tuple(itertools.chain(*asked)),
     )
 

@@ -2,13 +2,14 @@
 
 import itertools
 import math
+from typing import Any, Literal
 
 from grid.plan.asked import Source
 from grid.spec.components import Entry, alternatives, components, mapping
 from grid.spec.keys import SOURCE, SOURCE_KEYS
 from grid.spec.nodes import Node, Report, plain
 from grid.values import accept
-from tasks.config import CELL_PARTS, Component
+from tasks.config import CELL_PARTS, SETTINGS, Component, Json
 from tasks.parameters import CountOrZero
 from tasks.words import unknown
 
@@ -27,11 +28,13 @@ def sources_of(node: Node | None, key: str, report: Report) -> list[Source]:
     children = mapping(node, key, report)
     if not children:
         report.add(node, key, f"says nothing: name what the source has instead, of {', '.join(SOURCE_KEYS)}")
-    axes: dict[str, tuple[Component | int, ...]] = {}
+    axes: dict[str, tuple[Component | int | str, ...]] = {}
     for part, child in children.items():
         place = f"{key}.{part}"
         if part in CELL_PARTS:
             axes[part] = components(part, child, place, report)
+        elif part in SETTINGS:
+            axes[part] = settings(part, child, place, report)
         elif part == "seed":
             axes[part] = _seeds(child, place, report)
         else:
@@ -41,16 +44,23 @@ def sources_of(node: Node | None, key: str, report: Report) -> list[Source]:
     return [tuple(zip(axes, chosen, strict=True)) for chosen in itertools.product(*axes.values())]
 
 
+def settings(name: str, node: Node, key: str, report: Report) -> tuple[str, ...]:
+    """What one of the settings of a cell is to be, each value once: one, or a list of several."""
+    return tuple(dict.fromkeys(str(value) for value in _accepted(Literal[SETTINGS[name]], node, key, report)))
+
+
 def _seeds(node: Node, key: str, report: Report) -> tuple[int, ...]:
-    found: list[int] = []
+    return tuple(seed for seed in _accepted(CountOrZero, node, key, report) if isinstance(seed, int))
+
+
+def _accepted(kind: Any, node: Node, key: str, report: Report) -> list[Json]:  # noqa: ANN401 - a typing object
+    """The values of a type that a place gives, one or a list of them."""
+    found: list[Json] = []
     if node.value == []:
         report.add(node, key, "is an empty list")
     for item, place in alternatives(node, key):
         try:
-            seed = accept(CountOrZero, plain(item))
+            found.append(accept(kind, plain(item)))
         except ValueError as error:
             report.add(item, place, str(error))
-        else:
-            assert isinstance(seed, int)  # noqa: S101 - what accept promises
-            found.append(seed)
-    return tuple(found)
+    return found

@@ -5,11 +5,12 @@ Ray or of what is stored.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from grid.plan.asked import Asked, Chosen, GridSpec, Selection
-from grid.plan.contradictions import BlockLook, Parts, combinations, contradictions
+from grid.plan.contradictions import BlockLook, combinations, contradictions
 from grid.plan.selection import select
 from grid.work.task import Settings
 from tasks import registry
@@ -95,14 +96,17 @@ def _has_unknown(part: Component) -> bool:
     return any(map(_is_unknown, (part, *part.parts)))
 
 
-def _model(parts: dict[str, Component], of_block: Parts, settings: Settings) -> Iterator[str]:
+def _model(
+    parts: dict[str, Component], of_block: Mapping[str, Sequence[Component]], settings: Settings
+) -> Iterator[str]:
     import torch  # noqa: PLC0415 - the driver, which only names `ask`, never imports torch
 
     from grid.work.bench import bench_for  # noqa: PLC0415 - as above
     from tasks.compared import compare_passes  # noqa: PLC0415 - as above
     from tasks.model import build_model  # noqa: PLC0415 - as above
 
-    cell = Cell(**{kind: parts.get(kind) or of_block[kind][0] for kind in CELL_PARTS}, seed=0)
+    of_cell: dict[str, Any] = {kind: parts.get(kind) or of_block[kind][0] for kind in CELL_PARTS}
+    cell = Cell(**of_cell, seed=0)
     try:
         split = bench_for(settings).split(cell.dataset, "test")
         model = build_model(cell, split).eval()

@@ -15,12 +15,21 @@ def unfit_images(name: str, shape: Sequence[int] | None, side: int) -> Iterator[
         yield f"{name} takes images of 3 channels and sides of {side} or more, not {tuple(shape)}"
 
 
-def unfit_weights(stem: str, activation: Any = None) -> Iterator[str]:  # noqa: ANN401 - a `Part`, if it is known
-    """Why ImageNet's weights are none for an architecture: another stem, or an activation that has weights."""
+def unfit_weights(
+    stem: str,
+    activation: Any = None,  # noqa: ANN401 - a `Part`, if it is known
+    inputs: str = "standardised",
+    initialisation: str = "torch",
+) -> Iterator[str]:
+    """Why ImageNet's weights are none for a cell: its stem, an activation that has weights, its inputs or its start."""
     if stem != "imagenet":
         yield f"pretrained: the weights are for the stem imagenet, not {stem}"
     if activation is not None and activation.name in _WITH_WEIGHTS:
         yield f"pretrained: the weights have none for the activation {activation.name}"
+    if inputs != "standardised":
+        yield f"pretrained: the weights are for standardised inputs, not {inputs}"
+    if initialisation != "torch":
+        yield f"pretrained: the weights are where it starts, not {initialisation}"
 
 
 def lone_values(

@@ -83,11 +83,13 @@ def refuses(
     shape: Shape | None = None,
     activation: Any = None,  # noqa: ANN401 - a `tasks.refusals.Part`
     training: Any = None,  # noqa: ANN401 - as above
+    inputs: str = "standardised",
+    initialisation: str = "torch",
     train_samples: int | None = None,
 ) -> Iterator[str]:
     """Images without colour or too small, weights that do not fit, and a batch of too little to normalise."""
     yield from unfit_images("inception_v3", shape, 16 if stem == "cifar" else 75)
-    yield from unfit_weights(stem, activation) if pretrained else ()
+    yield from unfit_weights(stem, activation, inputs, initialisation) if pretrained else ()
     yield from lone_values((_last_side(side, stem) for side in shape[1:]), training, train_samples) if shape else ()
 
 

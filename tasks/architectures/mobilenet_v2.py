@@ -81,11 +81,13 @@ def refuses(
     shape: Shape | None = None,
     activation: Any = None,  # noqa: ANN401 - a `tasks.refusals.Part`
     training: Any = None,  # noqa: ANN401 - as above
+    inputs: str = "standardised",
+    initialisation: str = "torch",
     train_samples: int | None = None,
 ) -> Iterator[str]:
     """Images without colour or too small, weights that do not fit, and a batch of too little to normalise."""
     yield from unfit_images("mobilenet_v2", shape, 1)
-    yield from unfit_weights(stem, activation) if pretrained else ()
+    yield from unfit_weights(stem, activation, inputs, initialisation) if pretrained else ()
     yield from lone_values(halved(shape, 3 if stem == "cifar" else 5), training, train_samples) if shape else ()
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.cases import Attack, Budget, Case, Norm
-from tasks.config import Cell, Component
+from tasks.config import CELL_PARTS, Cell, Component
 from tasks.contracts.intact import Held
 from tasks.contracts.subject import Subject
 from tasks.contracts.toys import conv_net, pixels
@@ -49,8 +49,8 @@ def targets_of(subject: Subject) -> Targets:
 
 def case_of(subject: Subject, budget: Budget, **harness: Any) -> Case:  # noqa: ANN401 - what the harness can be told
     """It on a cell of which there is only the name."""
-    parts = {kind: Component(kind, "toy", 1) for kind in ("dataset", "architecture", "activation", "head", "defense")}
-    cell = Cell(**parts, training=Component("training", "toy", 1), seed=0)
+    parts: dict[str, Any] = {kind: Component(kind, "toy", 1) for kind in CELL_PARTS}
+    cell = Cell(**parts, seed=0)
     return Case(cell, Attack(Component("attack", subject.name, 1, subject.parameters), budget, **harness))
 
 
