@@ -45,6 +45,7 @@ class DReLU(nn.Module):
         self.balancer = balancer
         self.cap = cap
         self.per = per
+        self.is_penalised = balancer > 0
         self.caps = nn.UninitializedParameter()
 
     def forward(self, net: Tensor) -> Tensor:
@@ -75,7 +76,7 @@ class DReLU(nn.Module):
         return self
 
 
-@component("activation", version=1, paper="https://doi.org/10.3390/math12223551")
+@component("activation", version=1, paper="https://doi.org/10.3390/math12223551", adds_to_loss={"balancer": (0,)})
 def drelu(
     *, balancer: NonNegative = 1.0, cap: Positive = 100.0, per: Literal["neuron", "channel"] = "neuron"
 ) -> nn.Module:
