@@ -53,7 +53,7 @@ MEANINGS = {
     "certified": "certified accuracy: share of all n images whose certified class is right, at no less than the radius "
     "(l2); abstention rate: share without a certificate",
     "history": "loss and train accuracy: of the batches as they were trained on",
-    "published": "n: all samples (accuracies), attacked ones (success rate), successful ones (means)",
+    "published": "n: all samples (accuracies), attacked ones (rates, delta, rho, steps), successful ones (means)",
 }
 """What the numbers of a report are, by its title."""
 
