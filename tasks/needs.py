@@ -34,23 +34,29 @@ def settled(cell: Cell) -> Cell:
     That is not so where nothing adds to the head's loss, which then is all that there is to watch, nor where the
     training decides nothing by what it watches. Whoever puts a cell together settles it.
     """
-    training = _settled(cell.training, *(getattr(cell, kind) for kind in MODEL_PARTS))
+    training = settled_training(cell.training, adding=any(_adds(getattr(cell, kind)) for kind in MODEL_PARTS))
     return cell if training is cell.training else replace(cell, training=training)
 
 
-@functools.lru_cache(maxsize=100_000)
-def _settled(training: Component, *model: Component) -> Component:
+@functools.lru_cache(maxsize=10_000)
+def settled_training(training: Component, *, adding: bool) -> Component:
+    """A training as cells have it: `adding`, whether a part of the cell adds to the head's loss."""
     described = registry.describe("training", training.name)
     if not described.facts.unwatched or "watch" not in training.parameters:
         return training
-    adding = any(
-        registry.describe(part.kind, part.name).facts.adds(part.parameters)
-        for each in model
-        for part in (each, *each.parts)
-    )
-    matters = adding and described.facts.watches(training.parameters)
-    before = described.added.get("watch") if matters else training.parameters["watch"]
+    before = described.added.get("watch") if adding and is_watching(training) else training.parameters["watch"]
     return replace(training, added={**training.added, "watch": cast("Json", before)})
+
+
+def is_watching(training: Component) -> bool:
+    """Whether a training decides something by what it watches."""
+    return registry.describe("training", training.name).facts.watches(training.parameters)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _adds(component: Component) -> bool:
+    parts = (component, *component.parts)
+    return any(registry.describe(part.kind, part.name).facts.adds(part.parameters) for part in parts)
 
 
 def base_of(cell: Cell) -> Base | None:

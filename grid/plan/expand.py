@@ -13,7 +13,7 @@ from grid.plan.selection import select
 from tasks import registry
 from tasks.cases import Attack, Case, Probe
 from tasks.config import Cell, Component
-from tasks.needs import Base, base_of, draws, settled
+from tasks.needs import Base, base_of, draws, is_watching, settled, settled_training
 
 
 class Wanted(NamedTuple):
@@ -242,5 +242,9 @@ def _watches_several(block: Block) -> bool:
 
 
 def _product(block: Block) -> Iterator[Cell]:
-    cells = (Cell(*chosen) for chosen in itertools.product(*block.axes))  # type: ignore[arg-type] # parts, then a seed
-    return map(settled, cells)
+    trainings = block.parts["training"]
+    alone = tuple(settled_training(training, adding=False) for training in trainings)
+    axes = replace(block, parts={**block.parts, "training": alone}).axes
+    cells = (Cell(*chosen) for chosen in itertools.product(*axes))  # type: ignore[arg-type] # parts, then a seed
+    # What none of its trainings watches is settled already, whatever else a cell is made of.
+    return map(settled, cells) if any(map(is_watching, trainings)) else cells
