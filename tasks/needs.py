@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, cast
 from tasks import registry
 from tasks.cases import Attack, Case
 from tasks.config import CELL_PARTS, Cell, Component, Json
-from tasks.facts import FACTS, DefenseFacts, ModelFacts
+from tasks.facts import FACTS, DefenseFacts, ModelFacts, TrainingFacts
 
 MODEL_PARTS = tuple(kind for kind in CELL_PARTS if issubclass(FACTS[kind], ModelFacts))
 """The parts of a cell that its model is made of."""
@@ -50,7 +50,8 @@ def settled_training(training: Component, *, adding: bool) -> Component:
 
 def is_watching(training: Component) -> bool:
     """Whether a training decides something by what it watches."""
-    return registry.describe("training", training.name).facts.watches(training.parameters)
+    facts: TrainingFacts = registry.describe("training", training.name).facts
+    return facts.watches(training.parameters)
 
 
 @functools.lru_cache(maxsize=100_000)
