@@ -29,7 +29,10 @@ RECEDING = (
 )
 """Columns that a report names once if they are the same in every row in which they have a value."""
 
-OPTIONAL = ("note", "fit_fooling_rate", "epoch", "layer", "validation_loss", "validation_accuracy", "test_accuracy")
+OPTIONAL = (
+    *("note", "fit_fooling_rate", "epoch", "layer"),
+    *("validation_loss", "validation_objective", "validation_accuracy", "test_accuracy"),
+)
 """Columns that a report leaves out if no row has a value in them."""
 
 OF_METRIC = ("published", "as_published", "corrected", "measured")
