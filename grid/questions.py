@@ -34,6 +34,7 @@ METRICS = (
     "confidence_fooled",
     "delta_l2",
     "delta_linf",
+    "delta_mse",
     "rho_l2",
     "rho_linf",
     "centred_rho_l2",

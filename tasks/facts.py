@@ -66,17 +66,24 @@ class ModelFacts(Facts):
     """Of what a model is made of.
 
     `stochastic`: whether the model draws numbers when it evaluates, or {parameter: values} under which it does.
-    `evaluation`: the parameters that matter only when the trained model is evaluated.
+    `evaluation`: the parameters that matter only when the trained model is evaluated. `adds_to_loss`: whether what a
+    training minimises is more than the mean of the head's losses on clean images, because of it, or {parameter: values}
+    under which it is not.
     """
 
     stochastic: bool | Mapping[str, tuple[Any, ...]] = False
     evaluation: tuple[str, ...] = ()
+    adds_to_loss: bool | Mapping[str, tuple[Any, ...]] = False
 
     def about(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """As of any."""
-        if isinstance(self.stochastic, Mapping):
-            yield from self.stochastic.items()
+        for said in (self.stochastic, self.adds_to_loss):
+            yield from said.items() if isinstance(said, Mapping) else ()
         yield from ((name, ()) for name in self.evaluation)
+
+    def adds(self, parameters: Mapping[str, object]) -> bool:
+        """Whether it adds to the loss with some parameters."""
+        return _unless(self.adds_to_loss, parameters)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +93,13 @@ class ArchitectureFacts(ModelFacts):
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationFacts(ModelFacts):
-    """Of an activation. `block`: the parameter that says how many neighbouring units it takes together, if it does."""
+    """Of an activation. `block`: the parameter that says how many neighbouring units it takes together, if it does.
+
+    One that does not say whether it `adds_to_loss` may do so.
+    """
 
     block: str = ""
+    adds_to_loss: bool | Mapping[str, tuple[Any, ...]] = True
 
     def about(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """As of any."""
@@ -106,11 +117,13 @@ class DefenseFacts(ModelFacts):
     """Of a defense.
 
     `base`: {parameter: value} of the cell that is trained before, whose model this one learns from. `loss`: whether it
-    has a loss of its own, in place of the head's, or {parameter: values} under which it has none.
+    has a loss of its own, in place of the head's, or {parameter: values} under which it has none. One that does not say
+    whether it `adds_to_loss` may do so, by a loss, a penalty or the images that it crafts.
     """
 
     base: Mapping[str, Any] = field(default_factory=dict)
     loss: bool | Mapping[str, tuple[Any, ...]] = False
+    adds_to_loss: bool | Mapping[str, tuple[Any, ...]] = True
 
     def about(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """As of any."""
@@ -120,9 +133,7 @@ class DefenseFacts(ModelFacts):
 
     def has_loss(self, parameters: Mapping[str, object]) -> bool:
         """Whether it has a loss of its own with some parameters."""
-        if isinstance(self.loss, Mapping):
-            return not any(parameters.get(name) in values for name, values in self.loss.items())
-        return self.loss
+        return _unless(self.loss, parameters)
 
     def has_base(self, parameters: Mapping[str, object]) -> bool:
         """Whether another cell is trained before it with some parameters."""
@@ -131,7 +142,22 @@ class DefenseFacts(ModelFacts):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFacts(Facts):
-    """Of a training."""
+    """Of a training.
+
+    `unwatched`: {parameter: values} of one that has a parameter `watch`, where under all of these nothing that it
+    decides depends on it.
+    """
+
+    unwatched: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def about(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """As of any."""
+        yield from self.unwatched.items()
+        yield from [("watch", ())] if self.unwatched else []
+
+    def watches(self, parameters: Mapping[str, object]) -> bool:
+        """Whether something is decided by what it watches, with some parameters."""
+        return any(parameters.get(name) not in values for name, values in self.unwatched.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +193,13 @@ class ProbeFacts(Facts):
     """Of a probe. `sourced`: whether it perturbs images, and takes the model to perturb them for after the streams."""
 
     sourced: bool = False
+
+
+def _unless(said: bool | Mapping[str, tuple[Any, ...]], parameters: Mapping[str, object]) -> bool:
+    """A fact that is so, is not, or is so but under some values of parameters."""
+    if isinstance(said, Mapping):
+        return not any(parameters.get(name) in values for name, values in said.items())
+    return said
 
 
 FACTS: Mapping[str, type[Facts]] = {

@@ -6,12 +6,12 @@ Pure: knows no models and no files.
 import functools
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from tasks import registry
 from tasks.cases import Attack, Case
-from tasks.config import CELL_PARTS, Cell, Component
-from tasks.facts import FACTS, DefenseFacts, ModelFacts
+from tasks.config import CELL_PARTS, Cell, Component, Json
+from tasks.facts import FACTS, DefenseFacts, ModelFacts, TrainingFacts
 
 MODEL_PARTS = tuple(kind for kind in CELL_PARTS if issubclass(FACTS[kind], ModelFacts))
 """The parts of a cell that its model is made of."""
@@ -28,17 +28,49 @@ class Base(NamedTuple):
     role: Literal["weights", "start", "teacher"]
 
 
+def settled(cell: Cell) -> Cell:
+    """The cell, in whose id stands what its training watches only where that decides something.
+
+    That is not so where nothing adds to the head's loss, which then is all that there is to watch, nor where the
+    training decides nothing by what it watches. Whoever puts a cell together settles it.
+    """
+    training = settled_training(cell.training, adding=any(_adds(getattr(cell, kind)) for kind in MODEL_PARTS))
+    return cell if training is cell.training else replace(cell, training=training)
+
+
+@functools.lru_cache(maxsize=10_000)
+def settled_training(training: Component, *, adding: bool) -> Component:
+    """A training as cells have it: `adding`, whether a part of the cell adds to the head's loss."""
+    described = registry.describe("training", training.name)
+    if not described.facts.unwatched or "watch" not in training.parameters:
+        return training
+    before = described.added.get("watch") if adding and is_watching(training) else training.parameters["watch"]
+    return replace(training, added={**training.added, "watch": cast("Json", before)})
+
+
+def is_watching(training: Component) -> bool:
+    """Whether a training decides something by what it watches."""
+    facts: TrainingFacts = registry.describe("training", training.name).facts
+    return facts.watches(training.parameters)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _adds(component: Component) -> bool:
+    parts = (component, *component.parts)
+    return any(registry.describe(part.kind, part.name).facts.adds(part.parameters) for part in parts)
+
+
 def base_of(cell: Cell) -> Base | None:
     """The base of a cell, if it has one."""
     trained = trained_as(cell)
     if trained != cell:
-        return Base(trained, "weights")
+        return Base(settled(trained), "weights")
     if cell.training.parameters.get("natural_epochs"):
         natural = _with_defaults("defense", "natural")
         epochs = {"epochs": cell.training.parameters["natural_epochs"], "natural_epochs": 0}
-        return Base(replace(cell, defense=natural, training=_with(cell.training, epochs)), "start")
+        return Base(settled(replace(cell, defense=natural, training=_with(cell.training, epochs))), "start")
     teacher = _changed(cell.defense, "base")
-    return None if teacher == cell.defense else Base(replace(cell, defense=teacher), "teacher")
+    return None if teacher == cell.defense else Base(settled(replace(cell, defense=teacher)), "teacher")
 
 
 def trained_as(cell: Cell) -> Cell:

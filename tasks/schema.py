@@ -135,6 +135,13 @@ HISTORY = pa.schema(
         _field("loss", pa.float64(), "mean training loss of the epoch"),
         _field("train_accuracy", pa.float64(), "share of training images predicted right, while training"),
         _field("validation_loss", pa.float64(), "mean loss of the head on the validation split", null=True),
+        _field(
+            "validation_objective",
+            pa.float64(),
+            "mean on the validation split of all that the training minimises, where that is watched and is more than "
+            "validation_loss; else null",
+            added="0.2",
+        ),
         _field("validation_accuracy", pa.float64(), "on the validation split; null without one", null=True),
         _field("test_accuracy", pa.float64(), "on the test split; null if not measured", null=True),
         _field("lr", pa.float64(), "learning rate of the epoch"),

@@ -18,6 +18,7 @@ from tasks.config import CELL_PARTS, Cell, Component, Json
 from tasks.model import build_model, make
 from tasks.noise import Noise, drawing
 from tasks.registry import Description
+from tasks.schema import is_added_later
 from tasks.streams import Streams
 from tasks.training.objective import Defense, mean_loss, objective
 from tasks.types import Split
@@ -232,7 +233,9 @@ def training(name: str, under: Parameters, parameters: Parameters) -> Found:
     ]
     model = small().to(getattr(torch, str(under["weights"])))
     table = registry.load("training", name)(model, *splits, _turning(), 0, **parameters)
-    history = {key: table[key].to_pylist() for key in table.column_names if key != "seconds"}
+    # A column that came later is pinned where it has something to say.
+    absent = {each.name for each in table.schema if is_added_later(each) and table[each.name].null_count == len(table)}
+    history = {key: table[key].to_pylist() for key in table.column_names if key not in {"seconds", *absent}}
     return {**history, **_state(model)}
 
 

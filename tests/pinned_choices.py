@@ -61,6 +61,8 @@ BESIDE: Mapping[tuple[str, str, str], Parameters] = {
     ("training", "standard", "schedule=plateau"): {**_VALIDATED, "patience": 1},
     ("training", "standard", "checkpoint=best_validation"): _VALIDATED,
     ("training", "standard", "checkpoint=best_test"): {"lr": 0.01},
+    ("training", "standard", "checkpoint=best_watched"): _VALIDATED,
+    ("training", "standard", "watch"): {**_VALIDATED, "early_stopping": 2},
 }
 """What makes a choice possible, or visible. A choice that a component refuses as it stands is left out."""
 INSTEAD: Mapping[tuple[str, str, str], list[Json]] = {

@@ -57,6 +57,35 @@ def test_an_epoch_is_every_image_once_in_an_order_of_its_own(floats):
     assert flat(one) != list(range(50))
 
 
+@pytest.mark.parametrize("generated", [0, 40])
+def test_a_last_batch_of_fewer_images_than_are_needed_joins_the_one_before(generated):
+    epochs = Epochs(numbered(49, generated, 0.5), CPU, 0, 0.0, None)
+    for least, sizes in ((1, [16, 16, 16, 1]), (2, [16, 16, 17])):
+        batches = [labels.tolist() for _, labels in epochs.batches(1, 16, least=least)]
+        assert [len(batch) for batch in batches] == sizes
+        assert sorted(flat(batches)) == sorted(flat(epoch(epochs, 1, 16)))
+    assert [len(labels) for _, labels in epochs.batches(1, 49, least=2)] == [49]
+    alone = Epochs(numbered(1), CPU, 0, 0.0, None)
+    assert [len(labels) for _, labels in alone.batches(1, 16, least=2)] == [1]
+
+
+@pytest.mark.parametrize(("side", "sizes"), [(4, [16, 17]), (8, [16, 16, 1])])
+def test_a_last_batch_of_one_joins_where_a_normalisation_would_see_a_single_value(digits, side, sizes):
+    seen = []
+
+    def loss(model: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(len(images))
+        return mean_loss(model, images, labels)
+
+    splits = [replace(split, images=split.images[:33, :, :side, :side], labels=split.labels[:33]) for split in digits]
+    model = build_model(cell(architecture="resnet_small"), splits[0])
+    before = torch.get_rng_state()
+    history = standard(model, *splits, Defense(loss=loss), 0, epochs=1, batch_size=16)
+    assert seen == sizes
+    assert history.num_rows == 1
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_an_order_is_a_function_of_seed_and_epoch_alone():
     first, again, other = (Epochs(numbered(50), CPU, seed, 0.0, None) for seed in (0, 0, 1))
     epoch(first, 1, 16)

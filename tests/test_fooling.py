@@ -23,18 +23,18 @@ def views(tmp_path):
                    attack_label="universal(eps=0.1, source=softmax)"),
         wanted_row("c1", "k3", "fgsm", attack_json='{"name": "f"}', samples=1),
     ]  # fmt: skip
-    distances = {"l2": 2.0, "linf": 0.5, "relative_l2": 0.2, "relative_linf": 0.4, "centred_linf": 0.8}
+    distances = {"mse": 0.25, "l2": 2.0, "linf": 0.5, "relative_l2": 0.2, "relative_linf": 0.4, "centred_linf": 0.8}
     k1 = [
         row(0, adv_pred=2, success=True, adv_confidence=0.6, l0=3, l0_values=5, steps=1, **distances),
-        row(1, adv_pred=1, success=False, steps=3, **distances | {"linf": 0.1, "relative_linf": 0.2}),
+        row(1, adv_pred=1, success=False, steps=3, **distances | {"linf": 0.1, "relative_linf": 0.2, "mse": 0.01}),
         row(2, adv_pred=3, success=True, adv_confidence=0.8, l0=5, l0_values=9, steps=2, **distances),
         row(3, correct=False, adv_pred=None),
     ]
     k2 = [sample_row("k2", i, adv_pred=2 if i == 3 else 1, clean_pred=1) for i in range(4)]
     published = [
         {"case_id": "k1", "cell_id": "c1", "metric": metric, "value": 1.0, "source": "T1", "note": ""}
-        for metric in ("fooling_rate", "delta_linf", "centred_rho_linf", "median_l0_values", "steps",
-                       "confidence_fooled", "fit_fooling_rate")
+        for metric in ("fooling_rate", "delta_linf", "delta_mse", "mean_mse", "centred_rho_linf", "median_l0_values",
+                       "steps", "confidence_fooled", "fit_fooling_rate")
     ]  # fmt: skip
     facts = [{"prepared_id": "p1", "cell_id": "c1", "fact": "fooling_rate", "value": 0.75}]
     return connect(
@@ -83,6 +83,8 @@ def test_measures_of_fooling_stand_beside_published_ones(views):
     assert found == {
         "fooling_rate": (pytest.approx(2 / 3), 3),
         "delta_linf": (pytest.approx(1.1 / 3), 3),
+        "delta_mse": (pytest.approx(0.51 / 3), 3),
+        "mean_mse": (pytest.approx(0.25), 2),
         "centred_rho_linf": (pytest.approx(0.8), 3),
         "median_l0_values": (7.0, 2),
         "steps": (2.0, 3),

@@ -1,10 +1,17 @@
 """Which weights a training leaves: those after the last epoch, or of the first that was best at something."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
+from tasks.training.history import values
 from tasks.training.keeping import Keeping
+
+
+def best(column):
+    return Keeping(partial(values, column=column) if column else None)
 
 
 def kept(accuracies, decided_by="test_accuracy", before=0):
@@ -12,14 +19,14 @@ def kept(accuracies, decided_by="test_accuracy", before=0):
 
     After `before` epochs another model and another keeping go on from what is kept.
     """
-    model, keeping, rows = nn.Linear(1, 1), Keeping(decided_by), []
+    model, keeping, rows = nn.Linear(1, 1), best(decided_by), []
     for epoch, accuracy in enumerate(accuracies, 1):
         nn.init.constant_(model.weight, epoch)
         rows.append({"validation_accuracy": None, "test_accuracy": None} | {decided_by or "test_accuracy": accuracy})
         keeping.look(model, rows)
         if epoch == before:
-            best, model, keeping = keeping.best, nn.Linear(1, 1), Keeping(decided_by)
-            keeping.best = best
+            copies, model, keeping = keeping.best, nn.Linear(1, 1), best(decided_by)
+            keeping.best = copies
     keeping.restore(model)
     return int(model.weight)
 
@@ -41,7 +48,7 @@ def test_the_last_epoch_is_kept_where_nothing_decides():
 
 
 def test_what_is_kept_is_a_copy():
-    model, keeping = nn.Linear(1, 1), Keeping("test_accuracy")
+    model, keeping = nn.Linear(1, 1), best("test_accuracy")
     before = model.weight.clone()
     keeping.look(model, [{"test_accuracy": 0.5}])
     nn.init.constant_(model.weight, 7.0)

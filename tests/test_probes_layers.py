@@ -29,6 +29,40 @@ def test_the_regimes_are_the_shares_of_net_values_counted_by_hand():
     assert found["1", "nonlinear"].tolist() == [0, 0]
 
 
+def test_caps_stand_beside_the_net_values_that_they_cap():
+    model = capped_net()
+    model.activations[0].caps = torch.cat([torch.tensor([-0.5, 0.0, 0.1]), torch.full((33,), 0.7)]).double()
+    images = torch.full((2, 1, 6, 6), 0.5, dtype=torch.float64)
+    images[0, 0, 0, :4] = torch.tensor([0.5, 0.6, 0.5, 0.9])  # net 0, 0.2, 0, 0.8, and 0 elsewhere
+    found = {name: values for (_, name), values in measured("caps", model, images, units=True).items()}
+    assert found["cap_min"].tolist() == [-0.5] * 2
+    assert found["cap_mean"].tolist() == pytest.approx([(33 * 0.7 - 0.4) / 36] * 2)
+    assert found["cap_max"].tolist() == pytest.approx([0.7] * 2)
+    assert found["dead"].tolist() == pytest.approx([2 / 36] * 2)
+    assert found["net_max"].tolist() == pytest.approx([0.8, 0.0])
+    assert found["reached"].tolist() == pytest.approx([3 / 36, 1 / 36])  # the first, the second, the fourth; the first
+    assert found["cap"].shape == (2, 36)
+
+
+def test_the_caps_of_channels_are_those_of_all_their_places():
+    from tasks.activations.drelu import drelu  # noqa: PLC0415 - this alone needs the real one
+
+    model = Deep(nn.Conv2d(1, 2, 1), drelu(cap=0.4, per="channel"), nn.Flatten(), weighted(torch.ones(2, 72)))
+    with torch.no_grad():
+        model.body[0].weight.copy_(torch.tensor([1.0, 0.5]).view(2, 1, 1, 1))
+        model.body[0].bias.zero_()
+        model(torch.zeros(1, 1, 6, 6, dtype=torch.float64))
+    images = torch.full((1, 1, 6, 6), 0.6, dtype=torch.float64)
+    found = {name: values for (_, name), values in measured("caps", model, images).items()}
+    assert found["reached"].tolist() == [0.5]
+    assert found["cap_max"].tolist() == pytest.approx([0.4])
+
+
+def test_a_layer_without_caps_has_no_values_but_what_it_is_given():
+    found = {name: values for (_, name), values in measured("caps", capped_net(), pixels(2)).items()}
+    assert all(values.isnan().all() == (name != "net_max") for name, values in found.items())
+
+
 class Split(nn.Module):
     """Linear up to 0.3 on either side, saturated from 0.7 on."""
 

@@ -13,7 +13,7 @@ from grid.plan.selection import select
 from tasks import registry
 from tasks.cases import Attack, Case, Probe
 from tasks.config import Cell, Component
-from tasks.needs import Base, base_of, draws
+from tasks.needs import Base, base_of, draws, is_watching, settled, settled_training
 
 
 class Wanted(NamedTuple):
@@ -116,7 +116,7 @@ class _Walk:
                 places = meetings.get(cell.id) if meetings else None
                 if places is None:
                     found = self._of_block(cell, number, place)
-                elif places[0][0] == number:
+                elif places[0] == (number, place):
                     parts = [self._of_block(cell, *each) for each in places]
                     kept = [part for part in parts if part is not None]
                     found = _joined(itertools.chain(*kept)) if kept else None
@@ -169,7 +169,7 @@ def _source(cell: Cell, named: Source) -> Cell | None:
     if not named:
         return None
     changed: dict[str, Any] = dict(named)
-    source = replace(cell, **changed)
+    source = settled(replace(cell, **changed))
     return None if source == cell else source
 
 
@@ -221,8 +221,11 @@ def _chain(base: Base | None) -> dict[str, Cell]:
 
 
 def _meetings(blocks: Sequence[Block]) -> dict[str, list[tuple[int, int]]]:
-    """Of each cell that several blocks have, the blocks and its number in each. A block by itself has no cell twice."""
-    if len(blocks) < 2:
+    """Of each cell that is there several times, the blocks that have it and its number in each.
+
+    A block by itself has no cell twice, unless its trainings watch different things.
+    """
+    if len(blocks) < 2 and not any(_watches_several(block) for block in blocks):
         return {}
     first: dict[str, tuple[int, int]] = {}
     shared: dict[str, list[tuple[int, int]]] = {}
@@ -234,5 +237,14 @@ def _meetings(blocks: Sequence[Block]) -> dict[str, list[tuple[int, int]]]:
     return shared
 
 
+def _watches_several(block: Block) -> bool:
+    return len({training.parameters.get("watch") for training in block.parts["training"]}) > 1
+
+
 def _product(block: Block) -> Iterator[Cell]:
-    return (Cell(*chosen) for chosen in itertools.product(*block.axes))  # type: ignore[arg-type] # in the order of CELL_LISTS
+    trainings = block.parts["training"]
+    alone = tuple(settled_training(training, adding=False) for training in trainings)
+    axes = replace(block, parts={**block.parts, "training": alone}).axes
+    cells = (Cell(*chosen) for chosen in itertools.product(*axes))  # type: ignore[arg-type] # in the order of CELL_LISTS
+    # What none of its trainings watches is settled already, whatever else a cell is made of.
+    return map(settled, cells) if any(map(is_watching, trainings)) else cells

@@ -6,14 +6,14 @@ import pyarrow as pa
 
 from grid.errors import Problem, SpecError, StoreError, UsageError
 from grid.plan.asked import GridSpec, TableAsked
-from grid.plan.rule_index import CELL_LISTS, PARAMETER_KINDS
+from grid.plan.rule_index import PARAMETER_KINDS
 from grid.results.columns import IDS
 from grid.results.database import Connection, answer, asked_for, sql_text
 from grid.results.over import NEVER
 from grid.results.query import query, run_own
 from grid.results.shape import names_of, shaped
 from grid.results.views import Contents, add_comparisons, connect
-from tasks.config import Component
+from tasks.config import CELL_LISTS, Component
 from tasks.words import unknown
 
 _AFTER_OVER = ("over", "over_stored", "over_wanted")

@@ -32,8 +32,8 @@ MEANINGS = {
     "(l2); abstention rate: share without a certificate",
     "history": "loss and train accuracy: of the batches as they were trained on",
     "published": "agree: one number lies in the other's interval; differ: outside both; published interval: of so many "
-    "images as the study says, or the test split has; n: all samples (accuracies), attacked ones (success rate), "
-    "successful ones (means)",
+    "images as the study says, or the test split has; n: all samples (accuracies), attacked ones (rates, delta, rho, "
+    "steps), successful ones (means)",
 }
 """What the numbers of a report are, by its title."""
 

@@ -22,13 +22,13 @@ import pyarrow as pa
 
 from grid.errors import UsageError
 from grid.plan.labels import left_out
-from grid.plan.rule_index import AXES, CELL_LISTS, PARAMETER_KINDS
+from grid.plan.rule_index import AXES, PARAMETER_KINDS
 from grid.questions import is_rate
 from grid.results.columns import LABELS, SAID, SPREAD, beside, is_count, is_measured
 from grid.results.parameters import swept_of, without
 from grid.results.student import radius
 from grid.results.where import Subject, values_of
-from tasks.config import canonical
+from tasks.config import CELL_LISTS, canonical
 from tasks.words import unknown
 
 NEVER = {"histogram": "its bins are those of each cell", "correlation": "a p-value has none"}

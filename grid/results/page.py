@@ -37,7 +37,7 @@ RECEDING = (
 
 OPTIONAL = (
     *("note", "fit_fooling_rate", "decided_by", "limited_by", "epoch", "layer"),
-    *("validation_loss", "validation_accuracy", "test_accuracy"),
+    *("validation_loss", "validation_objective", "validation_accuracy", "test_accuracy"),
 )
 """Columns that a report leaves out if no row has a value in them."""
 

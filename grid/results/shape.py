@@ -11,9 +11,9 @@ import pyarrow as pa
 from grid.errors import UsageError
 from grid.plan.asked import TableAsked
 from grid.plan.labels import left_out
-from grid.plan.rule_index import CELL_LISTS
 from grid.results.columns import SAID, beside, is_count, is_measured
 from grid.results.parameters import swept_of
+from tasks.config import CELL_LISTS
 from tasks.words import unknown
 
 OF_ATTACK = ("norm", "eps", "eps_label", "space", "box")

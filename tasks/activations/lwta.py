@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tasks import noise
+from tasks import noise, penalties
 from tasks.parameters import Count, NonNegative, Positive
 from tasks.places import chosen_places
 from tasks.refusals import refuse
@@ -43,18 +43,19 @@ class SampledWins(nn.Module):
         self.units = units
         self.temperature = temperature
         self.kl = kl
+        self.is_penalised = kl > 0
         self._divergence: Tensor | None = None
         self._images = 0
 
     def forward(self, net: Tensor) -> Tensor:
         """Values times winners: one per block in evaluation, relaxed ones, which sum to 1, in training."""
         blocks = split_blocks(net, self.units)
-        if not self.training:
-            return keep_winners(blocks, draw_winners(blocks)).flatten(1, 2)
-        if self.kl and torch.is_grad_enabled():
+        if self.is_penalised and (torch.is_grad_enabled() if self.training else penalties.are_counted()):
             divergence = kl_from_uniform(blocks)
             self._divergence = divergence if self._divergence is None else self._divergence + divergence
             self._images += len(net)
+        if not self.training:
+            return keep_winners(blocks, draw_winners(blocks)).flatten(1, 2)
         return (blocks * relaxed_winners(blocks, self.temperature)).flatten(1, 2)
 
     def penalty(self) -> Tensor:
@@ -119,6 +120,7 @@ def kl_from_uniform(blocks: Tensor) -> Tensor:
     paper="https://arxiv.org/abs/2112.02671",
     stochastic={"winner": ("sampled",)},
     block="units",
+    adds_to_loss={"winner": ("largest",), "kl": (0,)},
 )
 def lwta(
     *,

@@ -14,7 +14,7 @@ class ReLU(nn.ReLU):
         return linear, ~linear
 
 
-@component("activation", version=1, paper="https://icml.cc/Conferences/2010/papers/432.pdf")
+@component("activation", version=1, paper="https://icml.cc/Conferences/2010/papers/432.pdf", adds_to_loss=False)
 def relu() -> nn.Module:
     """max(x, 0), elementwise. The gradient at 0 is 0."""
     return ReLU()

@@ -14,7 +14,12 @@ class ReLU6(nn.ReLU6):
         return linear, ~linear
 
 
-@component("activation", version=1, paper="https://www.cs.toronto.edu/~kriz/conv-cifar10-aug2010.pdf")
+@component(
+    "activation",
+    version=1,
+    paper="https://www.cs.toronto.edu/~kriz/conv-cifar10-aug2010.pdf",
+    adds_to_loss=False,
+)
 def relu6() -> nn.Module:
     """min(max(x, 0), 6), elementwise (Krizhevsky 2010). The gradients at 0 and at 6 are 0."""
     return ReLU6()

@@ -34,7 +34,7 @@ class Sigmoid(nn.Module):
         return f"temperature={self.temperature}"
 
 
-@component("activation", version=1, paper="https://doi.org/10.1007/978-3-030-61609-0_6")
+@component("activation", version=1, paper="https://doi.org/10.1007/978-3-030-61609-0_6", adds_to_loss=False)
 def sigmoid(*, temperature: Positive = 1.0) -> nn.Module:
     """1 / (1 + exp(-x / temperature)), elementwise; a low temperature is a steep curve.
 

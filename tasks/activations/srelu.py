@@ -34,7 +34,13 @@ class SReLU(nn.Module):
         return f"cap={self.training_cap}, evaluation_cap={self.evaluation_cap}"
 
 
-@component("activation", version=1, paper="https://arxiv.org/abs/2405.03777", evaluation=("evaluation_cap",))
+@component(
+    "activation",
+    version=1,
+    paper="https://arxiv.org/abs/2405.03777",
+    evaluation=("evaluation_cap",),
+    adds_to_loss=False,
+)
 def srelu(*, cap: Positive = 1.0, evaluation_cap: Positive | None = None) -> nn.Module:
     """max(0, min(x, cap)), elementwise: S-ReLU, or capped ReLU. The gradients at 0 and at the cap are 0.
 

@@ -18,7 +18,7 @@ class Tanh(nn.Tanh):
         return mask_regimes(net, bounds)
 
 
-@component("activation", version=1, paper="https://doi.org/10.1007/978-3-642-35289-8_3")
+@component("activation", version=1, paper="https://doi.org/10.1007/978-3-642-35289-8_3", adds_to_loss=False)
 def tanh() -> nn.Module:
     """The hyperbolic tangent, elementwise ("Efficient BackProp", LeCun et al. 1998)."""
     return Tanh()

@@ -39,7 +39,8 @@ def lone_values(
 ) -> Iterator[str]:
     """Why a training would end in a batch normalisation of single values, which have no variance.
 
-    That is where its last batch is one image, and the smallest map that is normalised, of these `sides`, one pixel.
+    That is where a batch is one image, and the smallest map that is normalised, of these `sides`, one pixel. A last
+    batch of one is none: the training lets it join the one before.
     """
     if max(sides) > 1 or training is None or training.name != "standard":
         return
@@ -47,9 +48,9 @@ def lone_values(
     count = samples
     if count is None and train_samples is not None:
         count = train_samples - num_held_out(train_samples, validation)
-    if size == 1 or (count is not None and count % size == 1):
+    if size == 1 or count == 1:
         yield (
-            f"the last batch of an epoch is a single image ({count or 'all'} in batches of {size}), and its last "
+            f"a batch of the training is a single image ({count or 'all'} in batches of {size}), and its last "
             "maps are single pixels: a batch normalisation needs two values"
         )
 

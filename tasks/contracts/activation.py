@@ -55,7 +55,7 @@ def is_finite_at_extremes(subject: Subject) -> None:
 
 
 def has_a_penalty_that_is_a_number(subject: Subject) -> None:
-    """If it adds a penalty to the loss, that is one finite number."""
+    """If it adds a penalty to the loss, that is one finite number, and it does not declare that it adds nothing."""
     net = torch.randn(NETS[0], generator=seeded(3))
     module = _shaped(subject, net).train()
     if _penalty(module) is None:
@@ -64,6 +64,8 @@ def has_a_penalty_that_is_a_number(subject: Subject) -> None:
     penalty = _penalty(module)
     require(isinstance(penalty, Tensor) and penalty.shape == (), f"its penalty is {penalty}, not one number")
     require(isinstance(penalty, Tensor) and penalty.isfinite(), "its penalty is not finite")
+    is_silent = not subject.facts.adds(subject.own) and getattr(module, "is_penalised", True)
+    require(not is_silent, "it declares that it adds nothing to the loss, and has a penalty")
 
 
 def has_regimes_that_are_masks(subject: Subject) -> None:

@@ -25,13 +25,15 @@ def is_a_defense(subject: Subject) -> None:
 
 
 def declares_its_loss(subject: Subject) -> None:
-    """It has a loss of its own, in place of the head's, if it declares one, and only then."""
+    """It has a loss of its own if it declares one, and only then; and none of its parts add to it undeclared."""
     defense = subject.make()
     if defense.taught:
         defense = defense.taught(classifier_for())
     declared = _declares(subject, "has_loss")
     says = "a loss of its own" if declared else "no loss of its own"
     require((defense.loss is not None) == declared, f"it declares {says}, but its Defense says otherwise")
+    is_silent = not _declares(subject, "adds") and (defense.craft or defense.loss or defense.penalty)
+    require(not is_silent, "it declares that it adds nothing to the loss, but its Defense does")
 
 
 def has_a_loss_and_scores(subject: Subject) -> None:

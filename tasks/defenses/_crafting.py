@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from tasks import penalties
 from tasks.metrics import length_of, rowwise
 from tasks.model import Classifier
 from tasks.training.objective import Craft, Defense, mean_loss
@@ -108,11 +109,12 @@ def step_length(alpha: float | None, eps: float, steps: int) -> float:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode; what was in training mode is so again afterwards."""
+    """The model in evaluation mode, and no penalty counted; what was in training mode is so again afterwards."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        yield
+        with penalties.counted(whether=False):
+            yield
     finally:
         for module in training:
             module.training = True

@@ -8,7 +8,7 @@ from tasks.registry import component
 from tasks.training.objective import Defense, combine
 
 
-@component("defense", version=1)
+@component("defense", version=1, adds_to_loss=False)
 def combined(*, parts: Defenses) -> Defense:
     """Several defenses together, in a spec `combined: [label_smoothing, {pgd_training: {eps: 8/255}}]`.
 

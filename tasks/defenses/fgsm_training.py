@@ -8,7 +8,13 @@ from tasks.training.objective import Defense
 from tasks.types import Images, Labels
 
 
-@component("defense", version=1, paper="https://arxiv.org/abs/1412.6572", loss={"clean": (0, 1)})
+@component(
+    "defense",
+    version=1,
+    paper="https://arxiv.org/abs/1412.6572",
+    loss={"clean": (0, 1)},
+    adds_to_loss={"clean": (1,)},
+)
 def fgsm_training(
     *, eps: Positive, random_start: bool = False, alpha: Positive | None = None, clean: Share = 0.0
 ) -> Defense:

@@ -37,6 +37,7 @@ class Transformation(nn.Module):
     paper="https://arxiv.org/abs/1711.00117",
     stochastic={"kind": ("translate", "noise", "crop_resize")},
     evaluation=("gradient",),
+    adds_to_loss=False,
 )
 def input_transformation(
     *,

@@ -67,6 +67,7 @@ class NoisyLayer(nn.Module):
     paper="https://arxiv.org/abs/1811.09310",
     stochastic={"evaluation": ("noise",)},
     evaluation=("evaluation",),
+    adds_to_loss=False,
 )
 def parametric_noise(
     *, alpha: Positive = 0.25, trainable: bool = True, evaluation: Literal["noise", "none"] = "noise"

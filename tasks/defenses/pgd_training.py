@@ -10,7 +10,13 @@ from tasks.training.objective import Defense
 from tasks.types import Images, Labels
 
 
-@component("defense", version=1, paper="https://arxiv.org/abs/1706.06083", loss={"clean": (0, 1)})
+@component(
+    "defense",
+    version=1,
+    paper="https://arxiv.org/abs/1706.06083",
+    loss={"clean": (0, 1)},
+    adds_to_loss={"clean": (1,)},
+)
 def pgd_training(
     *,
     eps: Positive,

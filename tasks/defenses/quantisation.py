@@ -44,7 +44,7 @@ _MOST_BITS = 64
 """With more, the number of levels is none that torch multiplies by."""
 
 
-@component("defense", version=1, paper="https://arxiv.org/abs/1904.08444")
+@component("defense", version=1, paper="https://arxiv.org/abs/1904.08444", adds_to_loss={"beta": (0,)})
 def quantisation(
     *, bits: Count = 4, cap: Positive = 6.0, beta: NonNegative = 1e-3, weight_bits: Count | None = None
 ) -> Defense:

@@ -24,7 +24,7 @@ class GaussianNoise(nn.Module):
         return images + self.sigma * noise.normal(images)
 
 
-@component("defense", version=1, paper="https://arxiv.org/abs/1902.02918", stochastic=True)
+@component("defense", version=1, paper="https://arxiv.org/abs/1902.02918", stochastic=True, adds_to_loss=False)
 def randomised_smoothing(*, sigma: Positive = 0.25) -> Defense:
     """Randomised smoothing (Cohen, Rosenfeld and Kolter 2019): noise of standard deviation `sigma` on the pixels.
 

@@ -17,7 +17,13 @@ _START = 0.001
 """The standard deviation of what a climb starts with: at the image itself the divergence has no gradient."""
 
 
-@component("defense", version=1, paper="https://arxiv.org/abs/1901.08573", loss={"beta": (0,)})
+@component(
+    "defense",
+    version=1,
+    paper="https://arxiv.org/abs/1901.08573",
+    loss={"beta": (0,)},
+    adds_to_loss={"beta": (0,)},
+)
 def trades(
     *,
     eps: Positive,

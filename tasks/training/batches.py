@@ -3,7 +3,7 @@
 A batch is one selection of rows from a tensor, so that no loader is ever waited for. Knows nothing of models.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,17 +66,20 @@ class Epochs:
         """Images in an epoch."""
         return len(self._own)
 
-    def batches(self, epoch: int, size: int) -> Iterator[tuple[Images, Labels]]:
-        """The batches of an epoch, counted from 1, as `Data.batch` gives them; the last may be smaller."""
+    def batches(self, epoch: int, size: int, *, least: int = 1) -> Iterator[tuple[Images, Labels]]:
+        """The batches of an epoch, counted from 1, as `Data.batch` gives them; the last may be smaller.
+
+        One of fewer than `least` images joins the batch before, if there is one.
+        """
         generator = torch.Generator().manual_seed(derive_seed(self._seed, f"order {epoch}"))
         order = torch.randperm(len(self), generator=generator)
         if not self._num_generated:
             # The whole order is moved at once: each copy to a GPU costs as much as a small batch.
-            yield from map(self._own.batch, torch.split(order.to(self._own.labels.device), size))
+            yield from map(self._own.batch, _cut(order.to(self._own.labels.device), size, least))
             return
         drawn = _drawn(len(self._generated), self._num_generated, generator)
         order = torch.cat([order[self._num_generated :], len(self) + drawn])
-        for rows in torch.split(order[torch.randperm(len(self), generator=generator)], size):
+        for rows in _cut(order[torch.randperm(len(self), generator=generator)], size, least):
             yield self._mixed(rows)
 
     def _mixed(self, rows: Tensor) -> tuple[Images, Labels]:
@@ -84,6 +87,14 @@ class Epochs:
         generated = rows >= len(self)
         own, other = self._own.batch(rows[~generated]), self._generated.batch(rows[generated] - len(self))
         return torch.cat([own[0], other[0]]), torch.cat([own[1], other[1]])
+
+
+def _cut(order: Tensor, size: int, least: int) -> Sequence[Tensor]:
+    """Batches of `size` rows, the last smaller but of at least so many, unless it is all there is."""
+    batches = torch.split(order, size)
+    if len(batches) == 1 or len(batches[-1]) >= least:
+        return batches
+    return [*batches[:-2], torch.cat(batches[-2:])]
 
 
 def _drawn(there: int, count: int, generator: torch.Generator) -> Tensor:

@@ -14,13 +14,18 @@ History: TypeAlias = Sequence[Row]
 
 def values(history: History, column: str) -> list[float]:
     """What was measured in a column, epoch after epoch, without the epochs in which it was not."""
-    return [value for row in history if (value := row[column]) is not None]
+    return [value for row in history if (value := row.get(column)) is not None]
+
+
+def watched(history: History) -> list[float]:
+    """What callbacks watch on the validation split: the whole objective where it was measured, else the head's loss."""
+    return values(history, "validation_objective") or values(history, "validation_loss")
 
 
 def falls(history: History) -> Iterator[bool]:
-    """Of each validation loss: is it less than all before it? One that is not a number is not."""
+    """Of each watched loss: is it less than all before it? One that is not a number is not."""
     least = math.inf
-    for loss in values(history, "validation_loss"):
+    for loss in watched(history):
         has_fallen = loss < least
         if has_fallen:
             least = loss

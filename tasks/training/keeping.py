@@ -3,27 +3,29 @@
 Knows nothing of what was measured on, nor of files.
 """
 
+from collections.abc import Callable, Sequence
+
 from torch import Tensor, nn
 
-from tasks.training.history import History, values
+from tasks.training.history import History
 
 
 class Keeping:
-    """Keeps a copy of the weights of the best epoch so far: the first with the highest value in a column.
+    """Keeps a copy of the weights of the best epoch so far: the first with the highest value.
 
-    `decided_by` is the column of the history, measured in every epoch; None keeps nothing, and leaves the last.
+    `decided_by` gives the value of every epoch of a history; None keeps nothing, and leaves the last.
     `best` has the copies, by name. A training that is resumed puts there what was kept before.
     """
 
-    def __init__(self, decided_by: str | None) -> None:
-        self._column = decided_by
+    def __init__(self, decided_by: Callable[[History], Sequence[float]] | None) -> None:
+        self._values_of = decided_by
         self.best: dict[str, Tensor] = {}
 
     def look(self, model: nn.Module, history: History) -> None:
         """Copy the weights if the last epoch of the history is better than all before it."""
-        if self._column is None:
+        if self._values_of is None:
             return
-        *earlier, latest = values(history, self._column)
+        *earlier, latest = self._values_of(history)
         if all(latest > value for value in earlier):
             self.best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 

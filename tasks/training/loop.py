@@ -16,13 +16,16 @@ from torch import Tensor
 from tasks.model import Classifier, derive_seed, seeded
 from tasks.training.batches import Data, Epochs
 from tasks.training.checkpoint import pack, unpack
-from tasks.training.evaluation import accuracy, evaluate
+from tasks.training.evaluation import accuracy, evaluate, mean_objective
 from tasks.training.history import Row
 from tasks.training.keeping import Keeping
+from tasks.training.objective import Loss
 from tasks.training.schedule import Schedule
 from tasks.training.step import Step, set_rate
 from tasks.training.stopping import Stopping
 from tasks.types import Images, Labels, ModelError, StateError
+
+_UNMEASURED = ("validation_loss", "validation_objective", "validation_accuracy", "test_accuracy")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ OnEpoch: TypeAlias = Callable[[Epoch], None]
 class Loop:
     """A training as its parts: what is learned from, how, what is tested on, and the three decisions.
 
-    `seed` is the cell's. The test accuracy is measured after the last epoch, or after each (`tests_each`).
+    `seed` is the cell's. The test accuracy is measured after the last epoch, or after each (`tests_each`). `watched` is
+    measured on the images held out, for those who decide; None: the head's loss. No batch has fewer than `least`
+    images, where that can be helped.
     """
 
     step: Step
@@ -58,6 +63,8 @@ class Loop:
     schedule: Schedule
     stopping: Stopping
     keeping: Keeping
+    watched: Loss | None = None
+    least: int = 1
 
     def run(self, state: bytes | None, on_epoch: OnEpoch | None) -> list[Row]:
         """Train until it is over, from the start or from where `state` is: the history.
@@ -90,8 +97,9 @@ class Loop:
         """One pass over the images, and the row about it, in which nothing else is measured."""
         set_rate(self.step.optimizer, rate)
         with seeded(derive_seed(self.seed, f"epoch {epoch}"), self.tested.labels.device):
-            loss, train_accuracy = pass_over(self.learned.batches(epoch, self.batch_size), self.step, epoch)
-        unmeasured = dict.fromkeys(("validation_loss", "validation_accuracy", "test_accuracy"))
+            batches = self.learned.batches(epoch, self.batch_size, least=self.least)
+            loss, train_accuracy = pass_over(batches, self.step, epoch)
+        unmeasured = dict.fromkeys(_UNMEASURED)
         return {"epoch": epoch, "loss": loss, "train_accuracy": train_accuracy, **unmeasured, "lr": rate}
 
     def _measure(self, rows: list[Row]) -> None:
@@ -99,6 +107,8 @@ class Loop:
         model, row, held_out = self.step.model, rows[-1], self.learned.held_out
         if len(held_out):
             row["validation_accuracy"], row["validation_loss"] = evaluate(model, held_out)
+        if len(held_out) and self.watched:
+            row["validation_objective"] = mean_objective(model, held_out, self.watched, self.batch_size)
         if self.tests_each or self.stopping.is_over(rows):
             row["test_accuracy"] = accuracy(model, self.tested)
 

@@ -3,11 +3,11 @@
 A defense fills in the parts that are its own, and several of them go together. Knows nothing of optimisers or epochs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tasks.model import Classifier
 from tasks.types import Images, Labels, Scores, TaskError
@@ -40,8 +40,7 @@ def objective(defense: Defense, model: Classifier) -> Loss:
     craft, own, penalty = defense.craft, defense.loss or mean_loss, defense.penalty
     of_modules: list[Callable[[], Tensor]] = [
         getattr(module, "penalty")  # noqa: B009 - a module's attributes are untyped
-        for module in model.modules()
-        if callable(getattr(type(module), "penalty", None))
+        for module in _with_penalties(model)
     ]
 
     def total(model: Classifier, images: Images, labels: Labels) -> tuple[Tensor, Scores]:
@@ -54,6 +53,19 @@ def objective(defense: Defense, model: Classifier) -> Loss:
         return loss, scores
 
     return total
+
+
+def adds_to_loss(defense: Defense, model: Classifier) -> bool:
+    """Whether what is minimised is more than the mean of the head's own losses on the images as they are.
+
+    A module whose penalty has no weight says `is_penalised = False`.
+    """
+    of_defense = defense.craft or defense.loss or defense.penalty
+    return bool(of_defense) or any(getattr(module, "is_penalised", True) for module in _with_penalties(model))
+
+
+def _with_penalties(model: Classifier) -> Iterator[nn.Module]:
+    return (module for module in model.modules() if callable(getattr(type(module), "penalty", None)))
 
 
 def mean_loss(model: Classifier, images: Images, labels: Labels) -> tuple[Tensor, Scores]:

@@ -17,7 +17,7 @@ class Schedule:
     """The learning rate `lr`, times what a schedule makes of it; "none" leaves it.
 
     `cosine` falls from 1 to 0 in `t_max` epochs. `step` multiplies by `factor` after each of the epochs in
-    `milestones`. `plateau` multiplies by it whenever the validation loss has not fallen for `patience` epochs.
+    `milestones`. `plateau` multiplies by it whenever the watched loss has not fallen for `patience` epochs.
     """
 
     name: Name

@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.optim import Optimizer
 
-from tasks.model import Classifier
+from tasks.model import Classifier, seeded
 from tasks.training.objective import Loss
 from tasks.types import Images, Labels
 
@@ -51,6 +52,26 @@ class Step:
         # Here too, so that the next forward pass is given their memory while the cache has it.
         self.optimizer.zero_grad()
         return loss.detach(), scores.detach().argmax(dim=1)
+
+
+def least_batch(model: Classifier, image: Images) -> int:
+    """How many images a batch needs: two where a batch normalisation has one value of each, which has no variance.
+
+    `image`: (1, *shape), on the model's device. Leaves the model, and torch's generator, as they are.
+    """
+    alone: list[bool] = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, given: alone.append(given[0][0, 0].numel() == 1))
+        for layer in model.modules()
+        if isinstance(layer, BatchNorm)
+    ]
+    was_training = model.training
+    with torch.no_grad(), seeded(0, image.device):
+        model.eval()(image)
+    model.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return 2 if any(alone) else 1
 
 
 def make_optimizer(model: Classifier, name: str, momentum: float, weight_decay: float, *, nesterov: bool) -> Optimizer:

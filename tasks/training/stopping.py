@@ -1,4 +1,4 @@
-"""When a training ends: after its epochs, or once its validation loss has not fallen for long enough."""
+"""When a training ends: after its epochs, or once its watched loss has not fallen for long enough."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from tasks.training.history import History, falls
 
 @dataclass(frozen=True)
 class Stopping:
-    """After `epochs`, or earlier: when the validation loss has not fallen for `patience` epochs (None: never)."""
+    """After `epochs`, or earlier: when the watched loss has not fallen for `patience` epochs (None: never)."""
 
     epochs: int
     patience: int | None = None

@@ -138,6 +138,13 @@ def taxes_each_unit():
     return Taxing()
 
 
+@breaks("has_a_penalty_that_is_a_number")
+@component("activation", version=1, adds_to_loss=False)
+def adds_undeclared():
+    """It declares that it adds nothing to the loss, and has a penalty."""
+    return Penalised()
+
+
 class Overlapping(nn.ReLU):
     """Has regimes that overlap."""
 

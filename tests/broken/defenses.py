@@ -106,6 +106,13 @@ def loses_undeclared():
 
 
 @breaks("declares_its_loss")
+@component("defense", version=1, adds_to_loss=False)
+def adds_undeclared():
+    """It declares that it adds nothing to the loss, and has a penalty."""
+    return Defense(penalty=lambda model, images, labels: 0.01 * model(images).square().mean())
+
+
+@breaks("declares_its_loss")
 @component("defense", version=1, loss=True)
 def loses_nothing():
     """It declares a loss of its own, and has none."""

@@ -46,6 +46,7 @@ FROM (SELECT grid, case_id, metric, sample, sum(x) AS total, count(x) AS num FRO
     UNION ALL
     SELECT grid, case_id, sample, unnest([
         {metric: 'delta_l2', x: l2::DOUBLE}, {metric: 'delta_linf', x: linf::DOUBLE},
+        {metric: 'delta_mse', x: mse::DOUBLE},
         {metric: 'rho_l2', x: relative_l2::DOUBLE}, {metric: 'rho_linf', x: relative_linf::DOUBLE},
         {metric: 'centred_rho_l2', x: centred_l2::DOUBLE}, {metric: 'centred_rho_linf', x: centred_linf::DOUBLE},
         {metric: 'steps', x: steps::DOUBLE}, {metric: 'seconds', x: seconds::DOUBLE}

@@ -6,7 +6,8 @@
 SELECT
     g.cell_id,
     unnest(g.axes), g.variant, g.cell,
-    h.epoch, h.loss, h.train_accuracy, h.validation_loss, h.validation_accuracy, h.test_accuracy, h.lr, h.seconds,
+    h.epoch, h.loss, h.train_accuracy, h.validation_loss, h.validation_objective, h.validation_accuracy, h.test_accuracy,
+    h.lr, h.seconds,
     coalesce(c.trained, false) AS complete
 FROM base.grid_cells AS g
 LEFT JOIN cells AS c ON c.cell_id = g.cell_id
