@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tasks.attacks._log_odds import log_odds
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import slack
@@ -68,7 +69,7 @@ def one_pixel(
     with torch.no_grad():
         scores = model(images)
         rows = torch.nonzero(~model.fooled(scores, labels))[:, 0]
-        fitness = _fitness(model, scores, labels)
+        fitness = log_odds(model, scores, labels)
         # Better is what is so by more than rounding, which depends on who else is in the batch.
         rounding = slack(scores).double()
         together, at_once = (max(1, values // images.shape[1:].numel()) for values in _sizes(images))
@@ -146,7 +147,7 @@ class _Search(PerSample):
         batches = -(-len(own) // at_once)
         parts = zip(places.chunk(batches, 1), colours.chunk(batches, 1), strict=True)
         scores = torch.cat([self._scores(*part) for part in parts], 1).flatten(0, 1)
-        fitness = _fitness(model, scores, labels).view(len(self.rows), -1)
+        fitness = log_odds(model, scores, labels).view(len(self.rows), -1)
         fools = model.fooled(scores, labels).view_as(fitness)
         fooling = fools.any(1)
         lowest, place = fitness.masked_fill(fools != fooling[:, None], torch.inf).min(1)
@@ -230,11 +231,3 @@ def _paint(flat: Images, places: Tensor, colours: Tensor) -> None:
     """Write pixels into images, (m, channels, height * width), one after the other: two may share a place."""
     for pixel in range(places.shape[2]):
         flat.scatter_(2, places[:, :, pixel, None], colours[:, :, pixel, None])
-
-
-def _fitness(model: CountedModel, scores: Scores, labels: Labels) -> Tensor:
-    """The log-odds of the label, or of not the target, (batch,)."""
-    classes, sign = (labels, 1) if model.targets is None else (model.targets, -1)
-    log_probabilities = model.log_probabilities(scores.double())
-    others = log_probabilities.scatter(1, classes[:, None], -torch.inf).logsumexp(1)
-    return sign * (log_probabilities.gather(1, classes[:, None])[:, 0] - others)

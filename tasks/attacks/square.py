@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tasks.attacks._log_odds import log_odds
 from tasks.attacks._squares import Change, L2Squares, LinfSquares, Squares
 from tasks.cases import Budget
 from tasks.counted import CountedModel
@@ -112,7 +113,7 @@ class _Plan:
         # More is to be computed only where someone may be: on the CPU it costs less to look.
         if model.sync_every > 1 or bool(fools.any()):
             fools = model.fooled(scores, labels)
-        return margins if self.loss == "margin" else -model.loss(scores, labels), fools
+        return margins if self.loss == "margin" else log_odds(model, scores, labels), fools
 
     def side(self, step: int) -> int:
         """The side of the squares of a step."""
