@@ -179,12 +179,17 @@ class CountedModel:
         return scores[0] if self._noise is None else scores.mean(0)
 
     def looks(self, images: Images, labels: Labels) -> Looks:
-        """LOOKS independent looks at images, or as many as a look of the attack averages. Costs as many forwards."""
+        """One look; of a model that is wavering LOOKS of them, or what a look of the attack averages if that is more.
+
+        Costs as many forwards.
+        """
         self._shown.add("finished")
         with torch.no_grad():
-            scores = self._drawn(images, 1 if self._noise is None else max(LOOKS, self._eot))
-        agree = torch.stack([self.fooled(each, labels) for each in scores[:LOOKS]]).all(0)
-        return Looks(scores.mean(0), agree)
+            if not self.is_wavering:
+                scores = self(images)
+                return Looks(scores, self.fooled(scores, labels))
+            drawn = self._drawn(images, max(LOOKS, self._eot))
+        return Looks(drawn.mean(0), torch.stack([self.fooled(each, labels) for each in drawn[:LOOKS]]).all(0))
 
     def confirmed(self, images: Images, labels: Labels, reached: Tensor) -> Tensor:
         """Of the samples whose aim a look saw `reached` at `images`, (batch,), those for which that can be believed."""

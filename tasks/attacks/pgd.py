@@ -219,17 +219,18 @@ def standing(model: CountedModel, points: Images, scores: Scores, labels: Labels
 
     Of a model that draws, a point that a look puts before the best one stands where independent looks say.
     """
-    found, done = _ordered(model, scores, labels)
+    found, done = ordered(model, scores, labels)
     if model.is_wavering:
         rows, done = torch.nonzero(found < known)[:, 0], torch.zeros_like(done)
         if len(rows) > 0:
             view, own = model.at(rows), labels[rows]
             scores, done[rows] = view.looks(points[rows], own)
-            found[rows], _ = _ordered(view, scores, own)
+            found[rows], _ = ordered(view, scores, own)
     return found.masked_fill(done, -torch.inf) if stop == "success" and model.may_finish else found
 
 
-def _ordered(model: CountedModel, scores: Scores, labels: Labels) -> tuple[Tensor, Tensor]:
+def ordered(model: CountedModel, scores: Scores, labels: Labels) -> tuple[Tensor, Tensor]:
+    """As in `Climb`, but that nobody is finished; and whether the aim is reached, by more than rounding."""
     margin, reached = model.standing(scores, labels)
     return torch.where(reached, margin, margin.clamp(min=0)), reached
 
