@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tasks import registry
 from tasks.cases import Attack, Case
 from tasks.compared import compare_attack, compare_passes
-from tasks.counted import CountedModel
+from tasks.counted import CountedModel, Stopping
 from tasks.given import Given, in_batches
 from tasks.intact import intact
 from tasks.metrics import all_others, distances, frozen, margins, rowwise
@@ -115,6 +115,7 @@ class _Trial:
         self.state = state
         self.fixed_batch = fixed_batch
         self.stochastic = is_stochastic(model)
+        self.stopping: Stopping = "never" if source is not model else "confirmed" if self.stochastic else "look"
         self.num_classes = 0
 
     def predict(self, given: Given, key: str) -> Columns:
@@ -164,6 +165,7 @@ class _Trial:
             eot=member.eot,
             noise=streams,
             fixed_batch=self.fixed_batch,
+            stopping=self.stopping,
         )
         inputs = counted.inputs(given.pixels)
         started = time.perf_counter()
