@@ -24,7 +24,7 @@ from tasks.ascent import Gradient, score_gradient
 from tasks.cases import Budget
 from tasks.metrics import Box, margins, slack
 from tasks.noise import Noise, is_stochastic
-from tasks.passes import classifier, refuse_broken, scores_of
+from tasks.passes import classifier, refuse_asked, refuse_broken, scores_of
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, Rows, Scores
 
@@ -50,7 +50,7 @@ class CountedModel:
     aimed at, None for an untargeted attack; `margins`, `fooled`, `loss` and `ascent` follow them. A stochastic model's
     scores are the mean over `eot` draws, which come from `noise`. `fixed_batch` runs every pass in chunks of exactly
     that many rows, padded, so that rounding does not depend on which samples share a batch. `stopping` says what
-    a look is worth; where nothing is judged it is "look".
+    a look is worth; where nothing is judged it is "look". `by` is the name of what asks, for messages.
     `forwards` and `backwards` are (n,) int64 and shared by all views. Assumes a `frozen` model.
     """
 
@@ -66,6 +66,7 @@ class CountedModel:
         noise: Streams | None = None,
         fixed_batch: int | None = None,
         stopping: Stopping = "look",
+        by: str = "the attack",
     ) -> None:
         self._module = model
         self._noise = noise if is_stochastic(model) else None
@@ -78,7 +79,9 @@ class CountedModel:
         self._passes = itertools.count(1)
         self.forwards = torch.zeros_like(samples)
         self.backwards = torch.zeros_like(samples)
+        self._by = by
         self._broken = torch.zeros(len(samples), device=samples.device)
+        self._asked = torch.zeros(len(samples), device=samples.device)
         self.num_classes = num_classes
         self._targets = targets
         self._shown: set[str] = set()  # shared by all views, as the counts are
@@ -173,7 +176,8 @@ class CountedModel:
     def __call__(self, images: Images) -> Scores:
         """Scores, (batch, classes). Raises AttackError for a batch of another size.
 
-        Scores that are not finite raise ModelError, but not at once: a look waits for the device. See `check`.
+        Images that are not finite raise AttackError, and scores that are not ModelError, but not at once: a look waits
+        for the device. See `check`.
         """
         scores = self._drawn(images, self._eot)
         return scores[0] if self._noise is None else scores.mean(0)
@@ -212,7 +216,10 @@ class CountedModel:
         scores = self._passed(images, count)
         passes = torch.full_like(self._rows, count)
         self.forwards.index_add_(0, self._rows, passes)
-        # 0 * score is NaN for NaN and infinity: a mark that needs no look at the device.
+        # 0 * x is NaN for NaN and infinity: marks that need no look at the device. What follows from a model's NaN is
+        # no fault of what asks.
+        asked = (images.detach().flatten(1).sum(1) * 0).float()
+        self._asked.index_add_(0, self._rows, asked.masked_fill(self._broken[self._rows] != 0, 0.0))
         self._broken.index_add_(0, self._rows, (scores.detach() * 0).sum((0, 2)).float())
         if next(self._passes) % _CHECK_EVERY == 0:
             self.check()
@@ -235,7 +242,11 @@ class CountedModel:
         return scores.view(count, len(images), scores.shape[1])
 
     def check(self) -> None:
-        """Raise ModelError, naming samples, if any pass so far gave a score that is not finite."""
+        """Raise an error that names samples if any pass so far was of an image, or gave a score, that is not finite.
+
+        AttackError for the image, whatever the model made of it; else ModelError.
+        """
+        refuse_asked(self._asked, self._samples, self._by)
         refuse_broken(self._broken, self._samples)
 
     def log_probabilities(self, scores: Scores) -> Tensor:

@@ -166,6 +166,7 @@ class _Trial:
             noise=streams,
             fixed_batch=self.fixed_batch,
             stopping=self.stopping,
+            by=member.component.name,
         )
         inputs = counted.inputs(given.pixels)
         started = time.perf_counter()

@@ -178,7 +178,7 @@ def _fitted(under: Attack | Probe, *, judged: bool, seen: bool, transfer: bool) 
         under = replace(under, eot=1, then=tuple(replace(member, eot=1) for member in under.then))
     if under.draws > 1 and not judged:
         under = replace(under, draws=1, then=tuple(replace(member, draws=1) for member in under.then))
-    said = stopping(under, draws=judged, transfer=transfer)
+    said = stopping(under, draws=judged, seen=seen, transfer=transfer)
     return under if said == under.stopping else replace(under, stopping=said)
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tasks.attacks._class_boundary import drawn_back
+from tasks.attacks._class_boundary import believed, drawn_back, settled
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import Box, clip, rowwise
@@ -11,7 +11,7 @@ from tasks.parameters import Count, Positive
 from tasks.per_sample import PerSample
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Rows, Scores, Steps
+from tasks.types import Images, Labels, Rows, Steps
 
 _ARMIJO = 1e-4
 """The share of the decrease promised by the gradient that a step must keep."""
@@ -35,6 +35,7 @@ _CLOSE = 1.02
     budget="minimal",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    stops="drawing",
 )
 def lbfgs(
     model: CountedModel,
@@ -65,7 +66,7 @@ def lbfgs(
     """
     state = _State(images, labels, history, initial_c)
     found, made = images.clone(), torch.zeros_like(labels)
-    rows = torch.arange(len(labels), device=labels.device)
+    whole, rows = model, torch.arange(len(labels), device=labels.device)
     state.visit(model, first=True)
     state.done, step = state.distance == 0, 0
     state.ended |= state.done
@@ -84,7 +85,7 @@ def lbfgs(
         state.ended = state.ended | (state.updates >= steps)
         state.move(model.box)
         step += 1
-    return found, made
+    return settled(whole, images, labels, found), made
 
 
 class _State(PerSample):
@@ -130,7 +131,9 @@ class _State(PerSample):
         objective = self.c * distance.square() + loss.detach() / self.scale
         gradient = torch.addcmul(gradient / self.scale[:, None].to(gradient), delta, 2 * self.c[:, None].to(gradient))
         fools = model.fooled(scores.detach(), self.labels)
-        closer = fools & (distance < self.distance) & ~self.ended
+        wanted = (distance < self.distance) & ~self.ended
+        fools = believed(model, self.trial, self.labels, fools, wanted)
+        closer = fools & wanted
         self.best = torch.where(rowwise(closer, self.best), self.trial, self.best)
         self.distance = torch.where(closer, distance, self.distance)
         margin = model.margins(scores.detach(), self.labels)
