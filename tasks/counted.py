@@ -8,8 +8,8 @@ look is worth. An attack that lets samples go, or keeps the best of its points, 
   ever finished: what barely fools the source seldom fools another model.
 * `confirmed(images, labels, reached)` before a point is believed to reach the aim (a nearer one is kept, a search is
   narrowed), which is asked of the source in a transfer as well.
-* `looks(images, labels)` where points are compared that one lucky look has put forward and `is_wavering`: their scores
-  over independent looks, in place of the score that made them stand out.
+* `looks(images, labels)` where points are compared that one lucky look may have put forward (`is_wavering`): their mean
+  scores over independent looks, in place of the score that made them stand out.
 
 Knows nothing of attacks, shards or rows of results.
 """
@@ -32,15 +32,17 @@ Stopping = Literal["look", "confirmed", "never"]
 """When a sample is finished: once a look sees the aim reached, once independent looks agree, or never."""
 
 LOOKS = 10
-"""Independent looks that have to agree: by luck, one image in a thousand that fools every second time passes."""
+"""Independent looks that all have to see the aim reached before a point is believed to reach it."""
+CLOSE_LOOKS = 30
+"""As many more, of which three in four have to: of images that fool every second time one in 10^5 passes both."""
 _CHECK_EVERY = 32
 
 
 class Looks(NamedTuple):
-    """Independent looks at images: the mean scores, (batch, classes); whether all saw the aim reached, (batch,)."""
+    """Independent looks at images: the mean of their scores, (batch, classes); the share that is fooled, (batch,)."""
 
     scores: Scores
-    agree: Tensor
+    share: Tensor
 
 
 class CountedModel:
@@ -135,9 +137,9 @@ class CountedModel:
     def sync_every(self) -> int:
         """After how many steps an attack should look which samples are done.
 
-        1 on the CPU, where looking costs nothing; more where a look waits for the device.
+        1 on the CPU, where looking costs nothing; more where a look waits for the device, and nothing else does.
         """
-        return 4 if self._samples.is_cuda else 1
+        return 4 if self._samples.is_cuda and not self.is_wavering else 1
 
     @property
     def box(self) -> Box:
@@ -182,28 +184,30 @@ class CountedModel:
         scores = self._drawn(images, self._eot)
         return scores[0] if self._noise is None else scores.mean(0)
 
-    def looks(self, images: Images, labels: Labels) -> Looks:
-        """One look; of a model that is wavering LOOKS of them, or what a look of the attack averages if that is more.
+    def looks(self, images: Images, labels: Labels, count: int = LOOKS) -> Looks:
+        """One look; of a model that is wavering `count` of them, or what a look of the attack averages if that is more.
 
         Costs as many forwards.
         """
         self._shown.add("finished")
         with torch.no_grad():
-            if not self.is_wavering:
-                scores = self(images)
-                return Looks(scores, self.fooled(scores, labels))
-            drawn = self._drawn(images, max(LOOKS, self._eot))
-        return Looks(drawn.mean(0), torch.stack([self.fooled(each, labels) for each in drawn[:LOOKS]]).all(0))
+            drawn = self._drawn(images, max(count, self._eot)) if self.is_wavering else self(images)[None]
+        return Looks(drawn.mean(0), torch.stack([self.fooled(each, labels) for each in drawn]).double().mean(0))
 
     def confirmed(self, images: Images, labels: Labels, reached: Tensor) -> Tensor:
-        """Of the samples whose aim a look saw `reached` at `images`, (batch,), those for which that can be believed."""
+        """Of the samples whose aim a look saw `reached` at `images`, (batch,), those for which that can be believed.
+
+        On a model that is wavering it costs LOOKS forwards, and CLOSE_LOOKS more where all of them agree.
+        """
         self._shown.add("finished")
         if not self.is_wavering:
             return reached
-        rows, agree = torch.nonzero(reached)[:, 0], torch.zeros_like(reached)
-        if len(rows) > 0:
-            agree[rows] = self.at(rows).looks(images[rows], labels[rows]).agree
-        return agree
+        believed = reached.clone()
+        for count, due in ((LOOKS, 1.0), (CLOSE_LOOKS, 0.75)):
+            rows = torch.nonzero(believed)[:, 0]
+            if len(rows) > 0:
+                believed[rows] = self.at(rows).looks(images[rows], labels[rows], count).share >= due
+        return believed
 
     def finished(self, images: Images, labels: Labels, reached: Tensor) -> Tensor:
         """Of the samples whose aim a look saw `reached` at `images`, (batch,), those that may leave with these."""

@@ -151,14 +151,16 @@ def _weighed(
 ) -> tuple[Objective, Tensor]:
     """What was seen at the points, and how they stand, as in `Climb`: see `standing` of PGD."""
     found, done = ordered(model, scores, walk.labels)
+    leaving = plan.stop == "success" and model.may_finish
     if model.is_wavering:
         rows, done = torch.nonzero(walk.rises_to(seen, found))[:, 0], torch.zeros_like(done)
         if len(rows) > 0:
             view, own = model.at(rows), walk.labels[rows]
-            scores, (scores[rows], done[rows]) = scores.clone(), view.looks(walk.points[rows], own)
+            scores = scores.clone()
+            scores[rows], share = view.looks(walk.points[rows], own)
+            done[rows] = view.finished(walk.points[rows], own, (share == 1) & leaving)
             found, _ = ordered(model, scores, walk.labels)
             seen = _objective(model, scores, walk, plan.loss)
-    leaving = plan.stop == "success" and model.may_finish
     return seen, found.masked_fill(done, -torch.inf) if leaving else found
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tasks.ascent import Gradient
 from tasks.cases import Budget, Norm
-from tasks.counted import CountedModel
+from tasks.counted import CLOSE_LOOKS, CountedModel
 from tasks.metrics import Box, clip, length_of, radius, rowwise
 from tasks.parameters import Count, Positive
 from tasks.per_sample import PerSample
@@ -53,9 +53,10 @@ def pgd(
     are made from new random points, for samples that are not finished yet; without `random_start` there is one climb.
     With targets the steps go up the target's log-likelihood. A sample is finished at the first point that reaches the
     aim, as far as the model lets it: see `tasks.counted`. Of any other, and with stop: never, the evaluated point with
-    the smallest margin is returned; with returns: last, as most studies do, the last one, which nobody has looked at,
-    after all steps. `gradient` is as in FGSM: that of the log-odds does not vanish where the head is saturated, the
-    head's own does, as in most published work.
+    the smallest margin is returned, on a model that draws numbers that or the last one, as independent looks say; with
+    returns: last, as in most studies, the last one, which nobody has looked at, after all steps. `gradient` is as in
+    FGSM: that of the log-odds does not vanish where the head is saturated, the head's own does, as in most published
+    work.
     """
     refuse(AttackError, refuses(random_start=random_start, restarts=restarts, returns=returns))
     length = 2.5 * radius(budget) / steps if alpha is None else alpha
@@ -182,11 +183,10 @@ def climb(
     order, best = walk.rows, unclimbed(start)  # rows are swapped in place, so this keeps those of samples that leave
     for step in range(steps + 1):
         walk.gradient, scores = _look(model, walk.points, walk.labels, of if step < steps else None)
-        known = best.standing[: len(walk.rows)]
-        best.offer(walk.points, standing(model, walk.points, scores, walk.labels, known, stop))
+        best.offer(walk.points, standing(model, walk.points, scores, walk.labels, stop))
         if step == steps:
             break
-        going = known > -torch.inf
+        going = best.standing[: len(walk.rows)] > -torch.inf
         if stop == "success" and step % model.sync_every == 0:
             gone = walk.release(going, [*ball.held, best.images, best.standing, best.steps])
             if len(walk.rows) == 0:
@@ -195,7 +195,25 @@ def climb(
                 model, going = whole.at(walk.rows), torch.ones_like(walk.rows, dtype=torch.bool)
         best.steps[: len(walk.rows)] += going if stop == "success" else 1
         ball.step(walk.points, walk.gradient, length)
+    if model.is_wavering:
+        _compare(model, walk, best)
     return best.at(order.argsort())
+
+
+def _compare(model: CountedModel, walk: Walk, best: Climb) -> None:
+    """Of a model that draws: the last point is better than the luckiest, but where independent looks say otherwise."""
+    rows = torch.nonzero(best.standing[: len(walk.rows)] > -torch.inf)[:, 0]
+    if len(rows) == 0:
+        return
+    view, labels = model.at(rows), walk.labels[rows]
+
+    def looked_at(points: Images) -> Tensor:
+        return ordered(view, view.looks(points, labels, CLOSE_LOOKS).scores, labels)[0]
+
+    luckiest, last = best.at(rows), walk.points[rows]
+    found = Climb(last, looked_at(last), luckiest.steps)
+    found.offer(luckiest.images, looked_at(luckiest.images))
+    best.put(rows, found)
 
 
 def ascend(
@@ -214,19 +232,10 @@ def unclimbed(images: Images) -> Climb:
     return Climb(images.clone(), standing, torch.zeros_like(standing, dtype=torch.int64))
 
 
-def standing(model: CountedModel, points: Images, scores: Scores, labels: Labels, known: Tensor, stop: Stop) -> Tensor:
-    """As in `Climb`, where points stand by the scores of a look, given where each sample's best point stands.
-
-    Of a model that draws, a point that a look puts before the best one stands where independent looks say.
-    """
-    found, done = ordered(model, scores, labels)
-    if model.is_wavering:
-        rows, done = torch.nonzero(found < known)[:, 0], torch.zeros_like(done)
-        if len(rows) > 0:
-            view, own = model.at(rows), labels[rows]
-            scores, done[rows] = view.looks(points[rows], own)
-            found[rows], _ = ordered(view, scores, own)
-    return found.masked_fill(done, -torch.inf) if stop == "success" and model.may_finish else found
+def standing(model: CountedModel, points: Images, scores: Scores, labels: Labels, stop: Stop) -> Tensor:
+    """As in `Climb`, where points stand by the scores of a look."""
+    found, reached = ordered(model, scores, labels)
+    return found.masked_fill(model.finished(points, labels, reached), -torch.inf) if stop == "success" else found
 
 
 def ordered(model: CountedModel, scores: Scores, labels: Labels) -> tuple[Tensor, Tensor]:

@@ -54,7 +54,7 @@ def random_noise(
         with torch.no_grad():
             known = best.at(rows)
             view, own = model.at(rows), labels[rows]
-            known.offer(noisy, standing(view, noisy, view(noisy), own, known.standing, "success"))
+            known.offer(noisy, standing(view, noisy, view.looks(noisy, own).scores, own, "success"))
         best.put(rows, known)
         rows = rows[known.standing > -torch.inf]
     return best.images, made

@@ -66,8 +66,8 @@ def square(
     plan = _Plan(squares, queries, p_init, loss, leave=stop == "success" and model.may_finish)
     with torch.no_grad():
         clean = images.flatten(2)
-        scores, done = model.looks(images, labels)
-        best = _Best(clean.clone(), *plan.looks(model, scores, labels), done)
+        scores, share = model.looks(images, labels)
+        best = _Best(clean.clone(), *plan.looks(model, scores, labels), share == 1)
         # A loss falls if it does so by more than rounding, which depends on who else is in the batch.
         rounding = slack(scores)
         for restart in range(restarts):
@@ -172,8 +172,9 @@ class _Search(PerSample):
             rows, done = torch.nonzero(better)[:, 0], torch.zeros_like(fools)
             if len(rows) > 0:
                 view, labels = self.model.at(rows), self.labels[rows]
-                scores, done[rows] = view.looks(images[rows], labels)
+                scores, share = view.looks(images[rows], labels)
                 losses[rows], fools[rows] = plan.looks(view, scores, labels)
+                done[rows] = view.finished(images[rows], labels, (share == 1) & plan.leave)
                 better &= self._is_better(losses, fools)
         self.losses, self.fools = torch.where(better, losses, self.losses), torch.where(better, fools, self.fools)
         self.done |= better & done
