@@ -135,7 +135,7 @@ def settled(model: CountedModel, images: Images, labels: Labels, points: Images)
         if len(rows) == 0:
             break
         tried = torch.lerp(images[rows], points[rows], share).clamp(*model.box)
-        agree = model.at(rows).looks(tried, labels[rows]).agree
+        agree = model.at(rows).confirmed(tried, labels[rows], torch.ones_like(rows, dtype=torch.bool))
         found[rows[agree]] = tried[agree]
         rows = rows[~agree]
     return found

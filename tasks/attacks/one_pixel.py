@@ -69,8 +69,8 @@ def one_pixel(
     images = images.contiguous()
     found, steps = images.clone(), torch.zeros_like(labels)
     with torch.no_grad():
-        scores, fools = model.looks(images, labels)
-        rows = torch.nonzero(~fools)[:, 0]
+        scores, share = model.looks(images, labels)
+        rows = torch.nonzero(share < 1)[:, 0]
         fitness = log_odds(model, scores, labels)
         # Better is what is so by more than rounding, which depends on who else is in the batch.
         rounding = slack(scores).double()
@@ -177,7 +177,9 @@ class _Search(PerSample):
         fitness, fools, agree = fitness.clone(), fools.clone(), torch.zeros_like(fools)
         if len(rows) > 0:
             view, labels = self.model.at(rows), self.labels[rows]
-            scores, agree[rows] = view.looks(self._painted_with(chosen, rows), labels)
+            painted = self._painted_with(chosen, rows)
+            scores, share = view.looks(painted, labels)
+            agree[rows] = view.confirmed(painted, labels, share >= 1)
             fitness[rows], fools[rows] = log_odds(view, scores, labels), view.fooled(scores, labels)
         return fitness, fools, agree
 
