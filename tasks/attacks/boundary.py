@@ -86,7 +86,8 @@ def boundary(
     `init_steps` equal parts; where there is none, NaN comes back. An image that is misclassified as it is comes back.
 
     The published variant has the rule of the softRmax thesis, Ingendaa 2024: both steps 0.01 at first, a check every
-    10 steps, windows of 100 checks for the sphere and 30 for the source step. The corrected one begins with steps of
+    10 steps, windows of 100 checks for the sphere and 30 for the source step. Its library, Foolbox 3, starts from the
+    same blends, of up to 1,000 draws of noise: init_tries: 1000. The corrected one begins with steps of
     0.3 and 0.1, checks every 5 steps with windows of 10 and 5, and draws two of three directions at half the
     resolution, after Guo et al. 2018, https://arxiv.org/abs/1809.08758: in a quarter of the steps it ends closer. Its
     starting noise is ever coarser, which fools models that see fine noise as one class. It is untargeted: a targeted

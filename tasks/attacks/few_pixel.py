@@ -8,12 +8,15 @@ from torch import Tensor
 
 from tasks.ascent import Gradient
 from tasks.cases import Budget
-from tasks.counted import LOOKS, CountedModel
+from tasks.counted import CountedModel
 from tasks.metrics import rowwise
 from tasks.parameters import Count
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import Images, Labels, Scores, Steps
+
+_RANKING_LOOKS = 100
+"""Gradients of a model that draws that make the one ranking, on which all depends."""
 
 
 @component(
@@ -78,7 +81,7 @@ def _first_look(
     model: CountedModel, images: Images, labels: Labels, gradient: Gradient
 ) -> tuple[Tensor, Scores, Tensor]:
     """The gradient at the images, the scores there, and whether the images fool as they are."""
-    seen = [model.ascent(images, labels, gradient) for _ in range(LOOKS if model.is_wavering else 1)]
+    seen = [model.ascent(images, labels, gradient) for _ in range(_RANKING_LOOKS if model.is_wavering else 1)]
     slopes, scores = zip(*seen, strict=True)
     fools = torch.stack([model.fooled(each, labels) for each in scores]).all(0)
     return torch.stack(slopes).mean(0), scores[0], fools

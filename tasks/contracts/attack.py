@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tasks.contracts.attack_rows import (
+    asks_about_finite_images,
     attacks_a_model_that_draws,
     is_the_same_in_any_batch,
     knows_its_norms,
@@ -188,6 +189,7 @@ PROMISES: tuple[Callable[[Subject], None], ...] = (
     knows_its_norms,
     keeps_its_budget,
     stops_where_scores_are_not_finite,
+    asks_about_finite_images,
     looks_through_what_it_is_given,
     is_the_same_in_any_batch,
     rounds_alike_in_a_fixed_batch,
