@@ -141,14 +141,16 @@ class _Trial:
         members = self.case.attack.chain
         found = in_batches(lambda part: self.attack(0, given.at(part)), len(given), batch_size)
         if not found or len(members) == 1:
-            return found
-        found["member"] = found["success"].long()
+            return {name: column for name, column in found.items() if name != "leaves"}
+        found["member"] = torch.ones_like(found["success"], dtype=torch.int64)
         for number in range(1, len(members)):
-            left = torch.nonzero(~found["success"])[:, 0]
+            left = torch.nonzero(~found["leaves"])[:, 0]
             survivors = given.at(left.to(given.samples.device))
             again = in_batches(lambda part, n=number, s=survivors: self.attack(n, s.at(part)), len(left), batch_size)  # type: ignore[misc]
             if again:
                 _take(found, left, again, number + 1)
+        del found["leaves"]
+        found["member"] *= found["success"]
         return found
 
     def attack(self, number: int, given: Given) -> Columns:
@@ -175,18 +177,30 @@ class _Trial:
         seconds = time.perf_counter() - started
         returned = torch.where(rowwise(there, inputs), returned.detach(), inputs)
         images, within = inside(member, returned, inputs, given.samples, counted.box)
-        judged = self.predict(replace(given, pixels=counted.pixels(images)), f"{key}/judge")
-        aim = judged["pred"] != given.labels if given.targets is None else judged["pred"] == given.targets
+        returned_pixels = replace(given, pixels=counted.pixels(images))
+        judged = self.predict(returned_pixels, f"{key}/judge")
+        success = there & within & _is_fooled(judged["pred"], given)
         return {
             **judged,
             **distances(images, inputs, counted.centre),
             "arrived": there,
-            "success": there & within & aim,
+            "success": success,
+            "leaves": self._leaves(returned_pixels, there & within, success, key),
             "steps": steps,
             "forwards": counted.forwards,
             "backwards": counted.backwards,
             "seconds": torch.full(steps.shape, seconds / len(steps), dtype=torch.float64),
         }
+
+    def _leaves(self, given: Given, usable: Tensor, success: Tensor, key: str) -> Tensor:
+        """Who is left out by the members of a cascade that follow.
+
+        A model that draws is asked for a vote apart: of those that several members try, each with a vote, the luckiest
+        would be among the successes, if the vote that lets a sample go were the one that is recorded.
+        """
+        if not self.stochastic or len(self.case.attack.chain) == 1:
+            return success
+        return usable & _is_fooled(self.predict(given, f"{key}/leaves")["pred"], given)
 
     def _call(
         self, member: Attack, model: CountedModel, inputs: Images, labels: Labels, streams: Streams
@@ -210,12 +224,17 @@ class _Trial:
         return returned, steps
 
 
+def _is_fooled(predicted: Labels, given: Given) -> Tensor:
+    """Whether predictions are what the attack is after, (n,)."""
+    return predicted != given.labels if given.targets is None else predicted == given.targets
+
+
 def _take(found: Columns, rows: Rows, again: Columns, number: int) -> None:
-    """Put a further member's columns in place where it succeeded or nothing had come back; add up what was spent."""
-    better = again["success"] | ~found["arrived"][rows]
+    """Put a further member's columns in place where samples leave or nothing had come back; add up what was spent."""
+    better = again["leaves"] | ~found["arrived"][rows]
     for name, column in again.items():
         if name in _SUMMED:
             found[name][rows] += column
         else:
             found[name][rows[better]] = column[better]
-    found["member"][rows[again["success"]]] = number
+    found["member"][rows[better]] = number

@@ -10,7 +10,7 @@ from grid.plan.defaults import USUAL
 from grid.plan.rule_index import AXES, PARAMETER_KINDS, SOURCE_AXES
 from grid.questions import METRICS, TABLES, is_rate
 from grid.spec.component_schema import Schema, definitions, harness, listed, mapped, named, one_or_list, typed
-from grid.spec.ensembles import ENSEMBLES
+from grid.spec.ensembles import ENSEMBLES, VERSIONS
 from grid.spec.keys import BLOCK_KEYS, KEYS, SAMPLES_KEYS, SHARED_KEYS
 from grid.spec.read import NAME
 from tasks.config import CELL_PARTS, Json
@@ -89,7 +89,8 @@ def _cascade() -> Schema:
         mapped({**common, "attacks": listed({"$ref": f"#/$defs/{member}"})}, required=[*required])
         for member, required in _CASCADES.items()
     ]
-    ready: dict[str, Json] = {name: mapped(harness({}), required=["eps"]) for name in ENSEMBLES}
+    versions = {name: {"version": {"enum": [*VERSIONS[name]]}} if name in VERSIONS else {} for name in ENSEMBLES}
+    ready: dict[str, Json] = {name: mapped({**harness({}), **own}, required=["eps"]) for name, own in versions.items()}
     return {"anyOf": [*written, mapped(ready, minProperties=1, maxProperties=1)]}
 
 
