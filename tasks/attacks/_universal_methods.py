@@ -141,9 +141,8 @@ class _Boundaries:
             if distance < shortest:
                 nearest, shortest = gradient, distance
         length = min(shortest + BEYOND, 10 * points.numel() ** 0.5)  # where the model is flat, no step to infinity
-        if self._norm == "linf":
-            return nearest.sign() * length
-        step: Tensor = nearest * (length / max(_norm(nearest), 1e-30))
+        direction, size = (nearest.sign(), 1.0) if self._norm == "linf" else (nearest, max(_norm(nearest), 1e-30))
+        step: Tensor = direction * (length / size)
         return step
 
     def _slope(self, gradient: Tensor) -> float:

@@ -189,13 +189,13 @@ PROMISES: tuple[Callable[[Subject], None], ...] = (
     knows_its_norms,
     keeps_its_budget,
     stops_where_scores_are_not_finite,
-    asks_about_finite_images,
     looks_through_what_it_is_given,
     is_the_same_in_any_batch,
     rounds_alike_in_a_fixed_batch,
     minds_no_misclassified_sample,
     moves_pixels_at_the_ends_of_the_box,
     attacks_a_model_that_draws,
+    asks_about_finite_images,
     prepares_the_same_again,
 )
 """In the order in which they are asked: what needs little comes first."""
