@@ -89,8 +89,12 @@ def _cascade() -> Schema:
         mapped({**common, "attacks": listed({"$ref": f"#/$defs/{member}"})}, required=[*required])
         for member, required in _CASCADES.items()
     ]
-    versions = {name: {"version": {"enum": [*VERSIONS[name]]}} if name in VERSIONS else {} for name in ENSEMBLES}
-    ready: dict[str, Json] = {name: mapped({**harness({}), **own}, required=["eps"]) for name, own in versions.items()}
+    ready: dict[str, Json] = {}
+    for name in ENSEMBLES:
+        keys = harness({})
+        if name in VERSIONS:
+            keys["version"] = {"enum": [*VERSIONS[name]]}
+        ready[name] = mapped(keys, required=["eps"])
     return {"anyOf": [*written, mapped(ready, minProperties=1, maxProperties=1)]}
 
 
