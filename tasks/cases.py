@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from tasks.config import Cell, Component, Json, canonical, digest, identify, joined
+from tasks.config import Cell, Component, Json, canonical, digest, grown, identify, joined
 
 Norm = Literal["l0", "l1", "l2", "linf"]
 Space = Literal["pixel", "standardised"]
@@ -42,7 +42,8 @@ class Attack:
     `targets`: None, "all" (every class but the label) or the classes aimed at, each (sample, target) by itself.
     `eot`: draws of a stochastic model that an attack's every look averages; `draws`: those whose votes decide what
     the model predicts. `attacked`: "correct" are the samples that the cell classifies correctly, "all" the others
-    too. `then`: the rest of a cascade, each member for the samples that withstood those before it.
+    too. `then`: the rest of a cascade, each member for the samples that withstood those before it. `stopping`: what
+    the harness says where it is asked when a sample is finished, as in `tasks.counted`; `tasks.needs.stopping` knows.
     `eps_label` is the user's own text (`8/255`) and `title` the name of a cascade, both for display only.
     """
 
@@ -53,6 +54,7 @@ class Attack:
     draws: int = 1
     attacked: Literal["correct", "all"] = "correct"
     then: tuple["Attack", ...] = ()
+    stopping: Literal["look", "confirmed", "never"] = "look"
     eps_label: str = field(default="", compare=False)
     title: str = field(default="", compare=False)
     kind: ClassVar[Literal["attack"]] = "attack"
@@ -82,6 +84,7 @@ class Attack:
             "draws": self.draws,
             "attacked": self.attacked,
             "then": [member.resolved() for member in self.then],
+            **grown({"stopping": self.stopping}, {"stopping": "look"}),
         }
 
     @cached_property

@@ -36,7 +36,7 @@ def compare_draws(cell: Cell, model: nn.Module) -> None:
 
 
 def compare_attack(attack: Attack, model: CountedModel) -> None:
-    """Raise AttackError if an attack asks the model and not what it aims at, or sees more than it declares to.
+    """Raise AttackError if an attack asks the model and not what it aims at, or sees or asks more than it declares to.
 
     One that asks the model nothing, such as a single draw of noise, has nothing that could follow a target.
     """
@@ -45,6 +45,8 @@ def compare_attack(attack: Attack, model: CountedModel) -> None:
     is_deaf = model.is_targeted and not model.has_shown_targets
     if "targeted" in facts.targeting and is_deaf and bool(model.forwards.any()):
         raise AttackError(f"{name} declares to aim at targets, and never looked at those it was given")
+    if model.has_shown_finished and not facts.stops:
+        raise AttackError(f"{name} asks when a sample is finished, and does not declare it: add stops=True")
     if knowledge != "white-box" and bool(model.backwards.any()):
         raise AttackError(f"{name} declares the knowledge {knowledge!r}, and took gradients of the model")
     if knowledge == "none" and bool(model.forwards.any()):

@@ -1,26 +1,48 @@
 """The model as an attack sees it: it counts its passes sample by sample and knows what the attack aims at.
 
-It lives in the space of the budget, so that attacks know nothing of pixels and standardised units. Knows nothing of
-attacks, shards or rows of results.
+It lives in the space of the budget, so that attacks know nothing of pixels and standardised units. It also knows what a
+look is worth. An attack that lets samples go, or keeps the best of its points, says so (the fact `stops`) and asks:
+
+* `finished(images, labels, reached)` before a sample leaves, with what a look saw `reached` there. On the model that is
+  judged that is all, if it draws no numbers. If it draws, independent looks have to agree. In a transfer nobody is
+  ever finished: what barely fools the source seldom fools another model.
+* `confirmed(images, labels, reached)` before a point is believed to reach the aim (a nearer one is kept, a search is
+  narrowed), which is asked of the source in a transfer as well.
+* `looks(images, labels)` where points are compared that one lucky look may have put forward (`is_wavering`): their mean
+  scores over independent looks, in place of the score that made them stand out.
+
+Knows nothing of attacks, shards or rows of results.
 """
 
 import itertools
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from tasks.ascent import Gradient, score_gradient
 from tasks.cases import Budget
-from tasks.metrics import Box, best_other, gap_gradient, margins, slack
+from tasks.metrics import Box, margins, slack
 from tasks.noise import Noise, is_stochastic
-from tasks.passes import classifier, refuse_broken, scores_of
+from tasks.passes import classifier, refuse_asked, refuse_broken, scores_of
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, Rows, Scores
 
-Gradient = Literal["log_odds", "head", "score"]
-"""What an attack climbs: see `CountedModel.ascent`."""
+Stopping = Literal["look", "confirmed", "never"]
+"""When a sample is finished: once a look sees the aim reached, once independent looks agree, or never."""
 
-_LOOK_EVERY = 32
+LOOKS = 10
+"""Independent looks that all have to see the aim reached before a point is believed to reach it."""
+CLOSE_LOOKS = 30
+"""As many more, of which three in four have to: of images that fool every second time one in 10^5 passes both."""
+_CHECK_EVERY = 32
+
+
+class Looks(NamedTuple):
+    """Independent looks at images: the mean of their scores, (batch, classes); the share that is fooled, (batch,)."""
+
+    scores: Scores
+    share: Tensor
 
 
 class CountedModel:
@@ -29,7 +51,8 @@ class CountedModel:
     `samples` are the dataset's indices of the batch, (n,) int64, for messages. `targets`, (n,) int64, are the classes
     aimed at, None for an untargeted attack; `margins`, `fooled`, `loss` and `ascent` follow them. A stochastic model's
     scores are the mean over `eot` draws, which come from `noise`. `fixed_batch` runs every pass in chunks of exactly
-    that many rows, padded, so that rounding does not depend on which samples share a batch.
+    that many rows, padded, so that rounding does not depend on which samples share a batch. `stopping` says what
+    a look is worth; where nothing is judged it is "look". `by` is the name of what asks, for messages.
     `forwards` and `backwards` are (n,) int64 and shared by all views. Assumes a `frozen` model.
     """
 
@@ -44,6 +67,8 @@ class CountedModel:
         eot: int = 1,
         noise: Streams | None = None,
         fixed_batch: int | None = None,
+        stopping: Stopping = "look",
+        by: str = "the attack",
     ) -> None:
         self._module = model
         self._noise = noise if is_stochastic(model) else None
@@ -51,11 +76,14 @@ class CountedModel:
         self._samples = samples
         self._rows = torch.arange(len(samples), device=samples.device)
         self._fixed_batch = fixed_batch
+        self._stopping = stopping
         self._budget = budget
         self._passes = itertools.count(1)
         self.forwards = torch.zeros_like(samples)
         self.backwards = torch.zeros_like(samples)
+        self._by = by
         self._broken = torch.zeros(len(samples), device=samples.device)
+        self._asked = torch.zeros(len(samples), device=samples.device)
         self.num_classes = num_classes
         self._targets = targets
         self._shown: set[str] = set()  # shared by all views, as the counts are
@@ -85,12 +113,33 @@ class CountedModel:
         return "targets" in self._shown
 
     @property
+    def has_shown_finished(self) -> bool:
+        """Whether it has been asked so far what a look is worth."""
+        return "finished" in self._shown
+
+    @property
+    def may_finish(self) -> bool:
+        """Whether samples may leave before all is done, once they are finished; none may in a transfer."""
+        self._shown.add("finished")
+        return self._stopping != "never"
+
+    @property
+    def is_wavering(self) -> bool:
+        """Whether one look settles nothing, because the model draws and somebody will judge what is found."""
+        return self._noise is not None and self._stopping != "look"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether one look settles all: it is the model that is judged, and draws nothing."""
+        return self.may_finish and not self.is_wavering
+
+    @property
     def sync_every(self) -> int:
         """After how many steps an attack should look which samples are done.
 
-        1 on the CPU, where looking costs nothing; more where a look waits for the device.
+        1 on the CPU, where looking costs nothing; more where a look waits for the device, and nothing else does.
         """
-        return 4 if self._samples.is_cuda else 1
+        return 4 if self._samples.is_cuda and not self.is_wavering else 1
 
     @property
     def box(self) -> Box:
@@ -129,16 +178,54 @@ class CountedModel:
     def __call__(self, images: Images) -> Scores:
         """Scores, (batch, classes). Raises AttackError for a batch of another size.
 
-        Scores that are not finite raise ModelError, but not at once: a look waits for the device. See `check`.
+        Images that are not finite raise AttackError, and scores that are not ModelError, but not at once: a look waits
+        for the device. See `check`.
         """
+        scores = self._drawn(images, self._eot)
+        return scores[0] if self._noise is None else scores.mean(0)
+
+    def looks(self, images: Images, labels: Labels, count: int = LOOKS) -> Looks:
+        """One look; of a model that is wavering `count` of them, or what a look of the attack averages if that is more.
+
+        Costs as many forwards.
+        """
+        self._shown.add("finished")
+        with torch.no_grad():
+            drawn = self._drawn(images, max(count, self._eot)) if self.is_wavering else self(images)[None]
+        return Looks(drawn.mean(0), torch.stack([self.fooled(each, labels) for each in drawn]).double().mean(0))
+
+    def confirmed(self, images: Images, labels: Labels, reached: Tensor) -> Tensor:
+        """Of the samples whose aim a look saw `reached` at `images`, (batch,), those for which that can be believed.
+
+        On a model that is wavering it costs LOOKS forwards, and CLOSE_LOOKS more where all of them agree.
+        """
+        self._shown.add("finished")
+        if not self.is_wavering:
+            return reached
+        believed = reached.clone()
+        for count, due in ((LOOKS, 1.0), (CLOSE_LOOKS, 0.75)):
+            rows = torch.nonzero(believed)[:, 0]
+            if len(rows) > 0:
+                believed[rows] = self.at(rows).looks(images[rows], labels[rows], count).share >= due
+        return believed
+
+    def finished(self, images: Images, labels: Labels, reached: Tensor) -> Tensor:
+        """Of the samples whose aim a look saw `reached` at `images`, (batch,), those that may leave with these."""
+        return self.confirmed(images, labels, reached) if self.may_finish else torch.zeros_like(reached)
+
+    def _drawn(self, images: Images, count: int) -> Scores:
+        """The scores of `count` draws, (count, batch, classes): each a pass, with noise of its own."""
         if len(images) != len(self._rows):
             raise AttackError(f"{len(images)} images for a model of {len(self._rows)} rows: use model.at(rows)")
-        scores = self._drawn(images)
-        passes = torch.full_like(self._rows, self._eot)
+        scores = self._passed(images, count)
+        passes = torch.full_like(self._rows, count)
         self.forwards.index_add_(0, self._rows, passes)
-        # 0 * score is NaN for NaN and infinity: a mark that needs no look at the device.
-        self._broken.index_add_(0, self._rows, (scores.detach() * 0).sum(1).float())
-        if next(self._passes) % _LOOK_EVERY == 0:
+        # 0 * x is NaN for NaN and infinity: marks that need no look at the device. What follows from a model's NaN is
+        # no fault of what asks.
+        asked = (images.detach().flatten(1).sum(1) * 0).float()
+        self._asked.index_add_(0, self._rows, asked.masked_fill(self._broken[self._rows] != 0, 0.0))
+        self._broken.index_add_(0, self._rows, (scores.detach() * 0).sum((0, 2)).float())
+        if next(self._passes) % _CHECK_EVERY == 0:
             self.check()
         if scores.requires_grad:
             scores.register_hook(lambda _: self._count_backward(passes))  # type: ignore[no-untyped-call]
@@ -147,20 +234,23 @@ class CountedModel:
     def _count_backward(self, passes: Tensor) -> None:
         self.backwards.index_add_(0, self._rows, passes)
 
-    def _drawn(self, images: Images) -> Scores:
-        """The scores, or the mean of those of `eot` draws."""
+    def _passed(self, images: Images, count: int) -> Scores:
         pixels = self.pixels(images)
         if self._noise is None:
-            return scores_of(self._module, pixels, self._fixed_batch)
+            return scores_of(self._module, pixels, self._fixed_batch)[None]
         # Draw after draw, so that the rows of a pass lie together: what they share is then drawn once.
-        draws = torch.arange(self._eot, device=images.device).repeat_interleave(len(images))
-        rows = self._rows.repeat(self._eot)
+        draws = torch.arange(count, device=images.device).repeat_interleave(len(images))
+        rows = self._rows.repeat(count)
         noise = Noise(self._noise.at(rows), self.forwards[rows] + draws)
-        scores = scores_of(self._module, pixels.repeat(self._eot, 1, 1, 1), self._fixed_batch, noise)
-        return scores.view(self._eot, len(images), scores.shape[1]).mean(0)
+        scores = scores_of(self._module, pixels.repeat(count, 1, 1, 1), self._fixed_batch, noise)
+        return scores.view(count, len(images), scores.shape[1])
 
     def check(self) -> None:
-        """Raise ModelError, naming samples, if any pass so far gave a score that is not finite."""
+        """Raise an error that names samples if any pass so far was of an image, or gave a score, that is not finite.
+
+        AttackError for the image, whatever the model made of it; else ModelError.
+        """
+        refuse_asked(self._asked, self._samples, self._by)
         refuse_broken(self._broken, self._samples)
 
     def log_probabilities(self, scores: Scores) -> Tensor:
@@ -208,29 +298,7 @@ class CountedModel:
         with torch.enable_grad():
             images = images.detach().requires_grad_()
             scores = self(images)
-            ahead = self._score_gradient(scores.detach(), labels, of)
+            classes, sign = (labels, 1) if self.targets is None else (self.targets, -1)
+            ahead = score_gradient(self.log_probabilities, scores.detach(), classes, sign, of)
         (gradient,) = torch.autograd.grad(scores, images, ahead)
         return gradient, scores.detach()
-
-    def _score_gradient(self, scores: Scores, labels: Labels, of: Gradient) -> Tensor:
-        """The direction in the scores that makes the direction in the images."""
-        classes, sign = (labels, 1) if self.targets is None else (self.targets, -1)
-        own = classes[:, None]
-        if of != "log_odds":
-            leaf = scores.requires_grad_()
-            rising = leaf if of == "score" else self.log_probabilities(leaf)
-            (gradient,) = torch.autograd.grad(-sign * rising.gather(1, own).sum(), leaf)
-            return gradient
-        with torch.enable_grad():
-            leaf = scores.double().requires_grad_()
-            log_probabilities = self.log_probabilities(leaf)
-        # The gradient of the log-odds in the log-probabilities, written out: autograd takes twice as long over it.
-        shares = log_probabilities.detach().scatter(1, own, -torch.inf).softmax(1).scatter_(1, own, -1.0)
-        (gradient,) = torch.autograd.grad(log_probabilities, leaf, shares)
-        largest = gradient.abs().amax(1, keepdim=True)
-        gradient = gradient.div_(sign * largest)
-        usable = (largest > 0) & (largest < torch.inf)
-        if scores.is_cuda or not bool(usable.all()):
-            margin = gap_gradient(gradient, best_other(scores, classes), classes) * sign
-            gradient = torch.where(usable, gradient, margin)
-        return gradient.to(scores.dtype)

@@ -168,7 +168,11 @@ class AttackFacts(Facts):
     adversarial point, and an eps only says how near is success; "either" is the one or the other. `knowledge`: what it
     is allowed to see: gradients ("white-box"), scores, predictions ("decision"), or nothing. `targeting`: the first is
     the default. `leaves_budget`: {parameter: value} under which the published procedure is known to leave its ball.
-    `prepared`: whether the file has a function `prepare`, of the same parameters.
+    `prepared`: whether the file has a function `prepare`, of the same parameters. `stops`: whether it asks the model
+    when a sample is finished or which of its points are to be believed: where the harness answers otherwise than a
+    single look does (in a transfer, on a model that draws numbers), its cases have ids of their own. "drawing" is an
+    attack that asks no more than what is to be believed, which changes nothing of a transfer from a model that draws
+    none.
     """
 
     norms: Annotated[tuple[Norm, ...], MinLen(1)]
@@ -177,6 +181,7 @@ class AttackFacts(Facts):
     targeting: tuple[Targeting, ...] = ("untargeted",)
     leaves_budget: Mapping[str, Any] = field(default_factory=dict)
     prepared: bool = False
+    stops: bool | Literal["drawing"] = False
 
     def about(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """As of any."""

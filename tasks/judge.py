@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tasks import registry
 from tasks.cases import Attack, Case
 from tasks.compared import compare_attack, compare_passes
-from tasks.counted import CountedModel
+from tasks.counted import CountedModel, Stopping
 from tasks.given import Given, in_batches
 from tasks.intact import intact
 from tasks.metrics import all_others, distances, frozen, margins, rowwise
@@ -115,6 +115,7 @@ class _Trial:
         self.state = state
         self.fixed_batch = fixed_batch
         self.stochastic = is_stochastic(model)
+        self.stopping: Stopping = "never" if source is not model else "confirmed" if self.stochastic else "look"
         self.num_classes = 0
 
     def predict(self, given: Given, key: str) -> Columns:
@@ -145,14 +146,16 @@ class _Trial:
         members = self.case.attack.chain
         found = in_batches(lambda part: self.attack(0, given.at(part)), len(given), batch_size)
         if not found or len(members) == 1:
-            return found
-        found["member"] = found["success"].long()
+            return {name: column for name, column in found.items() if name != "leaves"}
+        found["member"] = torch.ones_like(found["success"], dtype=torch.int64)
         for number in range(1, len(members)):
-            left = torch.nonzero(~found["success"])[:, 0]
+            left = torch.nonzero(~found["leaves"])[:, 0]
             survivors = given.at(left.to(given.samples.device))
             again = in_batches(lambda part, n=number, s=survivors: self.attack(n, s.at(part)), len(left), batch_size)  # type: ignore[misc]
             if again:
                 _take(found, left, again, number + 1)
+        del found["leaves"]
+        found["member"] *= found["success"]
         return found
 
     def attack(self, number: int, given: Given) -> Columns:
@@ -169,6 +172,8 @@ class _Trial:
             eot=member.eot,
             noise=streams,
             fixed_batch=self.fixed_batch,
+            stopping=self.stopping,
+            by=member.component.name,
         )
         inputs = counted.inputs(given.pixels)
         started = time.perf_counter()
@@ -179,12 +184,14 @@ class _Trial:
         images, within = inside(member, returned, inputs, given.samples, counted.box)
         looked_at = replace(given, pixels=counted.pixels(images))
         judged = self.predict(looked_at, f"{key}/judge")
+        success = there & within & _is_fooled(judged["pred"], given)
         return {
             **judged,
             **self._second_vote(looked_at, there & within, key),
             **distances(images, inputs, counted.centre),
             "arrived": there,
-            "success": there & within & _is_fooled(judged["pred"], given),
+            "success": success,
+            "leaves": self._leaves(looked_at, there & within, success, key),
             "steps": steps,
             "forwards": counted.forwards,
             "backwards": counted.backwards,
@@ -198,6 +205,16 @@ class _Trial:
         voted = self.predict(given, f"{key}/second vote")
         success = counts & _is_fooled(voted["pred"], given)
         return {"second_pred": voted["pred"], "second_votes": voted["votes"], "second_success": success}
+
+    def _leaves(self, given: Given, usable: Tensor, success: Tensor, key: str) -> Tensor:
+        """Who is left out by the members of a cascade that follow.
+
+        A model that draws is asked for a vote apart: of those that several members try, each with a vote, the luckiest
+        would be among the successes, if the vote that lets a sample go were the one that is recorded.
+        """
+        if not self.stochastic or len(self.case.attack.chain) == 1:
+            return success
+        return usable & _is_fooled(self.predict(given, f"{key}/leaves")["pred"], given)
 
     def _call(
         self, member: Attack, model: CountedModel, inputs: Images, labels: Labels, streams: Streams
@@ -227,11 +244,11 @@ def _is_fooled(predicted: Labels, given: Given) -> Tensor:
 
 
 def _take(found: Columns, rows: Rows, again: Columns, number: int) -> None:
-    """Put a further member's columns in place where it succeeded or nothing had come back; add up what was spent."""
-    better = again["success"] | ~found["arrived"][rows]
+    """Put a further member's columns in place where samples leave or nothing had come back; add up what was spent."""
+    better = again["leaves"] | ~found["arrived"][rows]
     for name, column in again.items():
         if name in _SUMMED:
             found[name][rows] += column
         else:
             found[name][rows[better]] = column[better]
-    found["member"][rows[again["success"]]] = number
+    found["member"][rows[better]] = number

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from tasks.cases import Budget, Norm
 from tasks.types import Images, Labels, Scores
 
+_COMMON = 0.25
+"""How much of the rounding of a score that of what all scores share is: four units in the last place of sixteen."""
+
 Box = tuple[Tensor, Tensor]
 """Least and greatest valid values; each broadcasts to images."""
 
@@ -118,8 +121,14 @@ def rounding(sizes: Tensor) -> Tensor:
 
 
 def slack(scores: Scores) -> Tensor:
-    """What rounding may change scores by, (batch,): they differ a little in a batch of another shape."""
-    return rounding(scores.detach().abs().amax(1))
+    """What rounding may change gaps between scores by, (batch,): they differ a little in a batch of another shape.
+
+    It is that of the largest score where scores lie around 0. What all of them have in common is rounded as well, but
+    by a few units only, as it is added up once: it must not widen what counts as equal.
+    """
+    low, high = scores.detach().aminmax(dim=1)
+    largest = torch.maximum(high, -low)
+    return rounding(torch.minimum(largest, torch.add(high - low, largest, alpha=_COMMON)))
 
 
 @contextmanager

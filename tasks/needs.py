@@ -94,6 +94,23 @@ def draws(cell: Cell) -> bool:
     return any(says_it_draws(getattr(cell, kind)) for kind in MODEL_PARTS)
 
 
+def stopping(attack: Attack, *, draws: bool, seen: bool, transfer: bool) -> Literal["look", "confirmed", "never"]:
+    """What the harness says where an attack asks when a sample is finished: see `tasks.counted`.
+
+    `draws`: whether the judged model draws; `transfer`: whether the attack looks at another, and `seen` whether what it
+    looks at draws. A cascade always asks on a model that draws: what one member has fooled, the next does not attack.
+    """
+    stops = {_stops(component.name) for component in attack.components}
+    if True not in stops and not ("drawing" in stops and seen) and not (attack.then and draws):
+        return "look"
+    return "never" if transfer else "confirmed" if draws else "look"
+
+
+@functools.cache
+def _stops(attack: str) -> bool | Literal["drawing"]:
+    return registry.describe("attack", attack).facts.stops
+
+
 @functools.lru_cache(maxsize=100_000)
 def says_it_draws(component: Component) -> bool:
     """Whether a component, or one among its parameters, says that it draws: always, or under some values."""

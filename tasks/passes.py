@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.noise import Noise, drawing
-from tasks.types import Images, ModelError, Scores
+from tasks.types import AttackError, Images, ModelError, Scores
 
 
 def classifier(model: nn.Module) -> Any:  # noqa: ANN401 - any module with these three members will do
@@ -41,7 +41,20 @@ def scores_of(model: nn.Module, pixels: Images, fixed_batch: int | None, noise: 
 
 def refuse_broken(marks: Tensor, samples: Tensor) -> None:
     """Raise ModelError naming the samples whose marks are not zero (NaN marks a score that is not finite)."""
+    if named := _named(marks, samples):
+        raise ModelError(f"the model's scores are not finite for {named}")
+
+
+def refuse_asked(marks: Tensor, samples: Tensor, by: str) -> None:
+    """Raise AttackError likewise, where NaN marks an image that is not finite and that the model was asked about."""
+    if named := _named(marks, samples):
+        raise AttackError(f"{by} asked the model about images that are not finite for {named}")
+
+
+def _named(marks: Tensor, samples: Tensor) -> str:
+    """How many samples have marks that are not zero, and the first of them; nothing where there are none."""
     broken = ~(marks == 0)
-    if bool(broken.any()):
-        named = ", ".join(str(sample) for sample in samples[broken].tolist()[:5])
-        raise ModelError(f"the model's scores are not finite for {int(broken.sum())} samples, first: {named}")
+    if not bool(broken.any()):
+        return ""
+    first = ", ".join(str(sample) for sample in samples[broken].tolist()[:5])
+    return f"{int(broken.sum())} samples, first: {first}"

@@ -49,6 +49,7 @@ def prepare_attack(
             eot=attack.eot,
             noise=streams,
             fixed_batch=fixed_batch,
+            by=attack.component.name,
         )
         made: Prepared = registry.load_prepare(attack.component.name)(
             counted, counted.inputs(given.pixels), given.labels, attack.budget, streams, **attack.component.parameters

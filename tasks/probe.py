@@ -102,7 +102,13 @@ class _Look:
     def _counted(self, module: Classifier, part: Given, key: str) -> CountedModel:
         noise, classes = Streams(f"{self._case.id}/{key}", part.samples), module.num_classes
         return CountedModel(
-            module, part.samples, _BUDGET, num_classes=classes, noise=noise, fixed_batch=self._fixed_batch
+            module,
+            part.samples,
+            _BUDGET,
+            num_classes=classes,
+            noise=noise,
+            fixed_batch=self._fixed_batch,
+            by=self._component.name,
         )
 
 

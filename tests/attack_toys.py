@@ -157,3 +157,12 @@ def miscounted(model, images, labels, budget, streams):
 def gambler(model, images, labels, budget, streams):
     torch.rand(1)
     return images, steps_of(labels)
+
+
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="score")
+def asks_nan(model, images, labels, budget, streams):
+    asked = images.clone()
+    asked[2] = torch.nan
+    with torch.no_grad():
+        model(asked)
+    return images, steps_of(labels)

@@ -29,7 +29,8 @@ def attack_cases(description: Description) -> Iterator[Case]:
     """In every norm the defaults, aiming in every way, and what is chosen by name; in the first norm other numbers.
 
     Once in standardised units, once averaging the draws of a model that draws. What follows gradients also on a model
-    whose gradient vanishes and whose softmax saturates.
+    whose gradient vanishes and whose softmax saturates, and what asks when a sample is finished where that is never and
+    where independent looks say.
     """
     norms, targeting = description.facts.norms, description.facts.targeting
     first, *others = choices(description)
@@ -42,6 +43,9 @@ def attack_cases(description: Description) -> Iterator[Case]:
     if description.facts.knowledge == "white-box":
         yield Case({**plain, "model": "drawing", "eot": 2}, first)
         yield from (Case({**_under(description, norm, targeting[0]), "model": "capped"}, first) for norm in norms)
+    if description.facts.stops:
+        yield Case({**plain, "stopping": "never"}, first)
+        yield Case({**plain, "model": "drawing", "eot": 2, "stopping": "confirmed"}, first)
     for parameters in others:
         named = any(isinstance(value, str | bool) and value != first[key] for key, value in parameters.items())
         for norm in norms if named else norms[:1]:
@@ -67,8 +71,9 @@ def attacked(name: str, under: Mapping[str, Json], parameters: Mapping[str, Json
     with frozen(model):
         state = _prepared(name, model, budget, under["eot"], parameters)
         counted = CountedModel(
-            model, samples, budget, num_classes=CLASSES, targets=targets, eot=under["eot"], noise=streams
-        )
+            model, samples, budget, num_classes=CLASSES, targets=targets, eot=under["eot"], noise=streams,
+            stopping=under.get("stopping", "look"),
+        )  # fmt: skip
         clean = counted.inputs(images)
         given = counted, clean.clone(), labels.clone(), budget, streams, *state
         returned, steps = registry.load("attack", name)(*given, **parameters)

@@ -54,6 +54,7 @@ def test_an_attack_that_needs_targets_aims_at_all_of_them(tmp_path):
         (f"{{cascade: true, eps: 1, attacks: [{{'{AIM}': {{steps: {{each: [1, 2]}}}}}}]}}", ".0", "cannot vary"),
         ("{cascade: true, eps: 1, attacks: ['spec_components:ready']}", ".0", "has a prepare step"),
         ("{autoattack: {eps: 1, attacks: [deepfool]}}", ".attacks", "cannot be said of a ready ensemble"),
+        ("{autoattack: {eps: 1, version: rant}}", ".version", "Did you mean 'rand'"),
         ("{'spec_components:anything': {}}", ".attack", "needs it"),
         ("{'spec_components:anything': {attack: A, x: {y: 1}}}", ".x", "must be"),
     ],
@@ -151,6 +152,31 @@ def test_autoattack_is_the_standard_ensemble_under_one_budget(tmp_path, norm):
     assert budgets == {(norm, 8 / 255)}
     assert case.attack.chain[-1].component.parameters["queries"] == 5000
     assert axes(case)["attack"] == "autoattack"
+
+
+def test_autoattack_for_models_that_draw_is_two_climbs_that_average_twenty_draws(tmp_path):
+    text = "attacks: [{autoattack: {eps: 8/255, version: %s}}]"
+    drawing = ["cells.0.defense=spec_components:wavers"]
+    rand = spec_of(tmp_path, text % "rand", overrides=drawing)
+    (case,) = (wanted.case for wanted in cases(rand))
+    members = [(member.component.name, member.component.parameters["loss"]) for member in case.attack.chain]
+    assert members == [("apgd", "ce"), ("apgd", "dlr")]
+    assert {(member.eot, member.draws) for member in case.attack.chain} == {(20, 10)}
+    assert not rand.warnings
+    standard = spec_of(tmp_path, text % "standard", overrides=drawing)
+    assert ["version: rand" in str(warning) for warning in standard.warnings] == [True]
+
+
+def test_when_to_stop_is_in_the_ids_of_transfers_and_of_cells_that_draw_and_in_no_other(tmp_path):
+    text = f"attacks: [{{pgd: {{eps: 1, draws: 1, eot: 1{{}}}}}}, {{'{AIM}': {{eps: 1, draws: 1, eot: 1{{}}}}}}]"
+
+    def stopping(more: str, *overrides: str) -> list[str]:
+        found = cases(spec_of(tmp_path, text.replace("{}", more), overrides=list(overrides)))
+        return [wanted.case.attack.resolved().get("stopping", "at once") for wanted in found]
+
+    assert stopping("") == ["at once", "at once"]
+    assert stopping(", source: {seed: 4}") == ["never", "at once"]
+    assert stopping("", "cells.0.defense=spec_components:wavers") == ["confirmed", "at once"]
 
 
 def test_an_open_attack_passes_on_what_it_does_not_declare(tmp_path):

@@ -100,10 +100,18 @@ def test_a_length_is_never_0_and_not_lost_to_the_squares_of_small_numbers():
 
 
 def test_rounding_is_sixteen_units_in_the_last_place_of_the_largest_score():
-    scores = torch.tensor([[1.0, -4.0], [0.5, 0.25]], requires_grad=True)
+    scores = torch.tensor([[1.0, -4.0], [0.5, -0.25]], requires_grad=True)
     assert rounding(torch.tensor([1.0])).tolist() == [2.0**-19]
     assert slack(scores).tolist() == [2.0**-17, 2.0**-20]
     assert slack(scores.double()).tolist() == [2.0**-46, 2.0**-49]
+
+
+def test_of_what_all_scores_share_four_units_in_the_last_place_are_rounding():
+    scores = torch.tensor([[1.0, -4.0], [0.5, -0.25]]).double()
+    unit = torch.finfo(torch.float64).eps
+    for shift in (2.0**20, -(2.0**20)):
+        due = [16 * spread + 4 * 2.0**20 for spread in (5.0, 0.75)]
+        assert (slack(scores + shift) / unit).tolist() == pytest.approx(due, rel=1e-5)
 
 
 def test_a_norm_without_projection_and_a_budget_without_eps_are_refused():

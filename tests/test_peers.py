@@ -83,7 +83,7 @@ def test_passes_of_other_batches_count_for_the_nearest_sample(space):
     with frozen(model):
         view = counted(model, 4, budget)
 
-        def attack(module, given):
+        def attack(module, given, rows):
             module(given)
             module(given[[3, 3, 1]] + 0.01)
             scores = module(given[2:3].float().requires_grad_())
@@ -100,12 +100,14 @@ def test_a_way_through_pixels_and_float32_changes_no_value():
         view = counted(model, 3, Budget("linf", 0.1, "standardised"))
         inputs = view.inputs(images)
         for there in (torch.Tensor.clone, torch.Tensor.float):
-            found, _ = _peer.called("none", lambda m, x, t=there: t(x), view, inputs, Streams("", torch.arange(3)))
+            found, _ = _peer.called(
+                "none", lambda m, x, rows, t=there: t(x), view, inputs, Streams("", torch.arange(3))
+            )
             assert torch.equal(found, inputs)
 
 
 def test_whatever_a_library_raises_is_an_attack_error_in_one_line():
-    def attack(module, given):
+    def attack(module, given, rows):
         raise KeyError("first\nsecond")
 
     with frozen(model := conv_net()), pytest.raises(AttackError, match=r"^fake's PGD: KeyError: .*first"):
@@ -118,7 +120,7 @@ def test_global_random_numbers_follow_the_samples_and_are_put_back():
 
     drawn = []
 
-    def attack(module, given):
+    def attack(module, given, rows):
         drawn.append(state())
         return given
 
@@ -213,3 +215,43 @@ def test_a_black_image_that_fools_by_accident_is_measured_as_far_as_it_is():
     rows = attacked(conv_net(), "foolbox", L2, pixels(8), attack="L2CarliniWagnerAttack", steps=2,
                     binary_search_steps=1, stepsize=1e-6)  # fmt: skip
     assert any(row["l2"] > 1 for row in rows)
+
+
+def test_a_sample_that_a_library_finds_no_start_for_costs_the_others_nothing():
+    """Foolbox's Boundary Attack gives up on the whole batch where noise fools the model for one sample too few."""
+    need("foolbox")
+    model = linear(2)
+    with torch.no_grad():
+        model.body[1].weight.copy_(torch.tensor([[0.0], [1.0]]).expand(2, 36))
+        model.body[1].bias.copy_(torch.tensor([0.0, -0.8 * 36]))  # bright images are of class 1, and noise is not
+    images = 0.2 * pixels(8) + torch.tensor([0.1, 0.75]).repeat(4)[:, None, None, None]
+    rows = attacked(model, "foolbox", L2, images, attack="BoundaryAttack", steps=5)
+    assert [row["label"] for row in rows] == [0, 1] * 4
+    assert [row["success"] for row in rows] == [False, True] * 4
+    assert [row["l2"] is None for row in rows] == [True, False] * 4
+
+
+@pytest.mark.parametrize("error", [ValueError("init_attack failed for 1.0 of 4 inputs"), AssertionError()])
+def test_a_library_that_gives_up_over_one_sample_is_asked_about_the_others(error):
+    model, images = conv_net(), pixels(9)
+
+    def attack(module, given, rows):
+        is_adversarial = lambda x: ~(rows == 5)  # noqa: E731 - as the library asserts it
+        if isinstance(error, ValueError) and bool((rows == 5).any()):
+            raise error
+        assert is_adversarial(given).all()
+        return (given + 0.01).clamp(0, 1)
+
+    with frozen(model):
+        found, _ = _peer.called("an attack", attack, counted(model, 9), images, Streams("", torch.arange(9)))
+    assert found.isnan().flatten(1).all(1).tolist() == [row == 5 for row in range(9)]
+    assert torch.equal(found[:5], (images[:5] + 0.01).clamp(0, 1))
+
+
+def test_an_error_of_another_kind_is_not_taken_for_a_sample_without_a_start():
+    def attack(module, given, rows):
+        assert len(given) > 10, "a bug"
+        return given
+
+    with frozen(model := conv_net()), pytest.raises(AttackError, match="AssertionError: a bug"):
+        _peer.called("an attack", attack, counted(model, 4), pixels(4), Streams("", torch.arange(4)))

@@ -123,7 +123,9 @@ def test_a_smoothed_model_is_attacked_alike_in_every_batch(batch_size, fixed_bat
     whole = told(64, None)
     assert told(batch_size, fixed_batch) == whole
     assert 0 < sum(success for _, _, success, _, _ in whole) < 30
-    assert all(row[3] % 4 == 0 for row in whole if row[3] is not None)
+    # Looks of four draws, and ten where a point that one of them puts forward is to be believed.
+    assert all(row[3] % 2 == 0 for row in whole if row[3] is not None)
+    assert any(row[3] % 4 != 0 for row in whole if row[3] is not None)
 
 
 def test_the_mean_over_draws_tends_to_the_scores_without_noise_for_a_linear_model():

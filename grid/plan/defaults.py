@@ -16,7 +16,7 @@ USUAL = {"activation": "relu", "head": "softmax", "defense": "natural", "trainin
 UNNAMED = frozenset({"training"})
 """The kinds whose usual component goes without its name: its parameters alone stand for it, as they do in labels."""
 DRAWS = 10
-"""Draws of a stochastic model that a white-box attack averages, and draws that decide, where the spec does not say."""
+"""Draws of a stochastic model that an attack averages where it sees scores, and draws that decide, by default."""
 
 
 @functools.cache
@@ -59,7 +59,7 @@ def attack_defaults(facts: AttackFacts) -> dict[str, Any]:
         "space": Budget.space,
         "box": Budget.box,
         "targets": None if "untargeted" in facts.targeting else "all",
-        "eot": DRAWS if facts.knowledge == "white-box" else 1,
+        "eot": DRAWS if facts.knowledge in {"white-box", "score"} else 1,
         "draws": DRAWS,
         "attacked": Attack.attacked,
     }

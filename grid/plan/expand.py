@@ -13,7 +13,7 @@ from grid.plan.selection import select
 from tasks import registry
 from tasks.cases import Attack, Case, Probe
 from tasks.config import Cell, Component
-from tasks.needs import Base, base_of, draws, is_watching, settled, settled_training
+from tasks.needs import Base, base_of, draws, is_watching, settled, settled_training, stopping
 
 
 class Wanted(NamedTuple):
@@ -105,6 +105,7 @@ class _Walk:
         self._spec = spec
         self._chosen = selection.blocks
         self._shared: dict[tuple[int, bool, Component], tuple[Ask, ...]] = {}
+        self._told: dict[tuple[int, bool, bool, bool], Attack | Probe] = {}
         self._sourced = [any(asked.source for asked in block.asked) for block in spec.blocks]
         self._repeating = [_may_repeat(block) for block in spec.blocks]
 
@@ -134,7 +135,7 @@ class _Walk:
             return None
         asks = self._asks(cell, number)
         if self._sourced[number]:
-            asks = [_with_source(ask, cell, asked) for ask, asked in zip(asks, block.asked, strict=True)]
+            asks = [self._with_source(ask, cell, asked) for ask, asked in zip(asks, block.asked, strict=True)]
         if place in chosen.published:
             asks = _with_published(asks, chosen.published[place])
         if any(marks):
@@ -147,21 +148,38 @@ class _Walk:
         if key not in self._shared:
             block = self._spec.blocks[number]
             self._shared[key] = tuple(
-                Ask(_fitted(asked.under, cell, None), num_samples(self._spec, asked, cell.dataset), block.variant)
+                Ask(self._fitted(asked, cell, None), num_samples(self._spec, asked, cell.dataset), block.variant)
                 for asked in block.asked
             )
         return self._shared[key]
 
+    def _with_source(self, ask: Ask, cell: Cell, asked: Asked) -> Ask:
+        source = _source(cell, asked.source)
+        return ask._replace(source=source, under=self._fitted(asked, cell, source)) if source else ask
 
-def _fitted(under: Attack | Probe, cell: Cell, source: Cell | None) -> Attack | Probe:
-    """An attack as it concerns a cell: draws are of no matter to a model that draws nothing."""
+    def _fitted(self, asked: Asked, cell: Cell, source: Cell | None) -> Attack | Probe:
+        """What is asked as it concerns a cell: one object for all that it concerns alike, whose id is made once."""
+        judged, transfer = draws(cell), source is not None
+        seen = draws(source) if source else judged
+        key = id(asked), judged, seen, transfer
+        if key not in self._told:
+            self._told[key] = _fitted(asked.under, judged=judged, seen=seen, transfer=transfer)
+        return self._told[key]
+
+
+def _fitted(under: Attack | Probe, *, judged: bool, seen: bool, transfer: bool) -> Attack | Probe:
+    """An attack as it concerns a cell, by whether the model that is judged draws, and the one that is looked at.
+
+    Draws are of no matter to a model that draws nothing, and when a sample is finished is of matter to the others.
+    """
     if isinstance(under, Probe):
         return under
-    if under.eot > 1 and not draws(source or cell):
+    if under.eot > 1 and not seen:
         under = replace(under, eot=1, then=tuple(replace(member, eot=1) for member in under.then))
-    if under.draws > 1 and not draws(cell):
+    if under.draws > 1 and not judged:
         under = replace(under, draws=1, then=tuple(replace(member, draws=1) for member in under.then))
-    return under
+    said = stopping(under, draws=judged, seen=seen, transfer=transfer)
+    return under if said == under.stopping else replace(under, stopping=said)
 
 
 def _source(cell: Cell, named: Source) -> Cell | None:
@@ -171,11 +189,6 @@ def _source(cell: Cell, named: Source) -> Cell | None:
     changed: dict[str, Any] = dict(named)
     source = settled(replace(cell, **changed))
     return None if source == cell else source
-
-
-def _with_source(ask: Ask, cell: Cell, asked: Asked) -> Ask:
-    source = _source(cell, asked.source)
-    return ask._replace(source=source, under=_fitted(asked.under, cell, source)) if source else ask
 
 
 def _with_published(asks: Sequence[Ask], published: Mapping[int, list[int]]) -> list[Ask]:

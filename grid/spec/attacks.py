@@ -14,7 +14,7 @@ from grid.plan.asked import Asked
 from grid.plan.defaults import attack_defaults
 from grid.spec.components import Entry, alternatives, choices, entry_of, mapping, variants
 from grid.spec.doubts import doubt_budget
-from grid.spec.ensembles import ENSEMBLES
+from grid.spec.ensembles import BESIDE, ENSEMBLES, VERSIONS
 from grid.spec.keys import BUDGET_KEYS, CASCADE_KEYS, HARNESS_KEYS, SOURCE
 from grid.spec.nodes import Node, Report, moved, text_of
 from grid.spec.sources import sources_of, split_source
@@ -134,11 +134,17 @@ def _wrong_aim(targets: tuple[int, ...] | str | None, facts: AttackFacts) -> str
 def _ensemble(item: Node, name: str, given: Node, key: str, report: Report) -> Iterator[Asked]:
     """A ready cascade with what a spec says beside its name."""
     own = mapping(given, key, report)
+    if name in VERSIONS and "version" in own:
+        version, known = own.pop("version"), VERSIONS[name]
+        if version.value not in known:
+            report.add(version, f"{key}.version", unknown("version", str(version.value), known))
+        name = known.get(str(version.value), name)
     members = moved(_tree(ENSEMBLES[name]), item.line, item.origin)
     spelt = {"cascade": Node(value=True), "name": Node(name), "attacks": members}
     if taken := own.keys() & spelt.keys():
         report.add(own[min(taken)], f"{key}.{min(taken)}", "cannot be said of a ready ensemble")
-    yield from _cascade(item, {**own, **spelt}, key, report)
+    usual = dict(moved(_tree(BESIDE.get(name, {})), item.line, item.origin).items())
+    yield from _cascade(item, {**usual, **own, **spelt}, key, report)
 
 
 def _cascade(item: Node, children: Mapping[str, Node], key: str, report: Report) -> Iterator[Asked]:

@@ -1,6 +1,6 @@
 """What a spec may say, but hardly means: a radius in units of 0 to 255, more samples than there are. Each is a warning.
 
-Knows nothing of what is refused.
+So is an ensemble that is meant for other models. Knows nothing of what is refused.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,8 +9,9 @@ from grid.plan.asked import Block, GridSpec
 from grid.plan.expand import split_size
 from grid.spec.keys import ASKED, SOURCE
 from grid.spec.nodes import Node, Report
-from tasks.cases import Budget
+from tasks.cases import Attack, Budget, Probe
 from tasks.config import Component
+from tasks.needs import MODEL_PARTS, says_it_draws
 
 
 def doubt_budget(budget: Budget, node: Node, key: str, report: Report) -> None:
@@ -46,6 +47,21 @@ def doubt_counts(spec: GridSpec, root: Node, report: Report) -> None:
             for count, place in _counts(node, key):
                 if isinstance(count.value, int):
                     _doubt(count.value, count, place, sizes, report)
+
+
+def doubt_ensembles(spec: GridSpec, root: Node, report: Report) -> None:
+    """Warn of AutoAttack's standard version on cells that draw numbers when they evaluate."""
+    for (key, node), block in zip(_children(root, "cells"), spec.blocks, strict=False):
+        drawing = {part.name for kind in MODEL_PARTS for part in block.parts[kind] if says_it_draws(part)}
+        if drawing and any(_is_standard(asked.under) for asked in block.asked):
+            own = dict(node.items()).get("attacks")
+            place, where = (own, f"{key}.attacks") if own else (dict(root.items()).get("attacks", root), "attacks")
+            advice = "autoattack's standard version is for models that draw nothing"
+            report.warn(place, where, f"{', '.join(sorted(drawing))} draws: {advice}; add `version: rand`")
+
+
+def _is_standard(under: Attack | Probe) -> bool:
+    return isinstance(under, Attack) and under.title == "autoattack"
 
 
 def _doubt(count: int, node: Node, key: str, sizes: Mapping[str, int], report: Report) -> None:

@@ -11,7 +11,7 @@ from grid.plan.defaults import USUAL
 from grid.plan.rule_index import AXES, PARAMETER_KINDS, SOURCE_AXES
 from grid.questions import METRICS, TABLES, is_rate
 from grid.spec.component_schema import Schema, definitions, harness, listed, mapped, named, one_or_list, typed
-from grid.spec.ensembles import ENSEMBLES
+from grid.spec.ensembles import ENSEMBLES, VERSIONS
 from grid.spec.keys import BLOCK_KEYS, KEYS, SAMPLES_KEYS, SHARED_KEYS, TABLE_KEYS
 from grid.spec.read import NAME
 from grid.spec.rules import OVER
@@ -96,7 +96,12 @@ def _cascade() -> Schema:
         mapped({**common, "attacks": listed({"$ref": f"#/$defs/{member}"})}, required=[*required])
         for member, required in _CASCADES.items()
     ]
-    ready: dict[str, Json] = {name: mapped(harness({}), required=["eps"]) for name in ENSEMBLES}
+    ready: dict[str, Json] = {}
+    for name in ENSEMBLES:
+        keys = harness({})
+        if name in VERSIONS:
+            keys["version"] = {"enum": [*VERSIONS[name]]}
+        ready[name] = mapped(keys, required=["eps"])
     return {"anyOf": [*written, mapped(ready, minProperties=1, maxProperties=1)]}
 
 

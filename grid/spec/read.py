@@ -18,7 +18,7 @@ from grid.plan.selection import never, select
 from grid.spec.attacks import attacks
 from grid.spec.components import alternatives, components, mapping
 from grid.spec.contradictions import report_contradictions
-from grid.spec.doubts import doubt_counts
+from grid.spec.doubts import doubt_counts, doubt_ensembles
 from grid.spec.keys import ASKED, BLOCK_KEYS, KEYS, SAMPLES_KEYS
 from grid.spec.layers import layered
 from grid.spec.nodes import Node, Report, plain
@@ -183,6 +183,7 @@ def _check_sizes(spec: GridSpec, root: Node, report: Report) -> None:
             message = f"dataset {dataset.name!r} does not declare how many samples it has: give a count"
             report.add(root, "samples.count", message)
     doubt_counts(spec, root, report)
+    doubt_ensembles(spec, root, report)
 
 
 def _check_rules(spec: GridSpec, root: Node, report: Report, *, drop_unused: bool) -> tuple[GridSpec, Node]:

@@ -20,7 +20,7 @@ def start(
     model: CountedModel, images: Images, labels: Labels, streams: Streams, *, blends: int, tries: int, coarsest: int
 ) -> Images:
     """The first blend of each image with noise that fools, in equal parts from the image on; NaN without any."""
-    fools = model(images).argmax(1) != labels
+    fools = decided(model, images, labels)
     noise = torch.where(rowwise(fools, images), images, torch.nan)
     low, high = _range(model.box, images)
     rows = torch.nonzero(~fools)[:, 0]
@@ -29,7 +29,7 @@ def start(
             break
         drawn = _grainy(streams.at(rows), attempt, images, 2 ** (attempt % (coarsest + 1)))
         drawn = torch.lerp(low[rows], high[rows], drawn)
-        fools = model.at(rows)(drawn).argmax(1) != labels[rows]
+        fools = decided(model.at(rows), drawn, labels[rows])
         noise[rows[fools]] = drawn[fools]
         rows = rows[~fools]
     found = noise.clone()
@@ -38,10 +38,15 @@ def start(
         if len(rows) == 0:
             break
         blend = torch.lerp(images[rows], noise[rows], part / blends)
-        fools = model.at(rows)(blend).argmax(1) != labels[rows]
+        fools = decided(model.at(rows), blend, labels[rows])
         found[rows[fools]] = blend[fools]
         rows = rows[~fools]
     return found
+
+
+def decided(model: CountedModel, points: Images, labels: Labels) -> Tensor:
+    """Whether the model decides against the labels, (n,), and can be believed."""
+    return model.confirmed(points, labels, model(points).argmax(1) != labels)
 
 
 def _grainy(streams: Streams, attempt: int, images: Images, grain: int) -> Images:

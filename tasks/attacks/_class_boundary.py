@@ -1,5 +1,7 @@
 """Where the boundary to another class is: the nearest one of the linearised model, and the one before a fooling point.
 
+Of a model that draws, also where beyond the boundary a point is one that can be believed.
+
 Knows nothing of steps, norms or boxes: the caller says how steep a gradient is, and what the points of a ray are.
 """
 
@@ -17,6 +19,10 @@ _NARROWINGS = 5
 """Evaluations that `drawn_back` spends."""
 _BESIDE = 1 + 1e-4
 """How close to the boundary it may end: on it, rounding would decide what the model says."""
+
+
+_OUTWARDS = (1.0, 1.02, 1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0)
+"""Where on its ray a point is tried, as shares of its own distance, until independent looks agree that it fools."""
 
 
 class Boundary(NamedTuple):
@@ -79,6 +85,8 @@ def false_position(
     near, far = torch.zeros_like(at_point), torch.ones_like(at_point)
     tiny = torch.finfo(at_point.dtype).tiny
     for _ in range(looks):
+        # Of a model that draws, looks may disagree with the margins that others saw at the ends.
+        at_image, at_point = at_image.clamp(min=0), at_point.clamp(max=0)
         root = near + (far - near) * at_image / (at_image - at_point).clamp(min=tiny)
         share = torch.maximum(root + 0.1 * (far - root), root * _BESIDE).minimum(far)
         margin, fools = look(share)
@@ -99,7 +107,35 @@ def drawn_back(
         return torch.lerp(images, points, rowwise(share, images)).clamp(*model.box)
 
     def look(share: Tensor) -> tuple[Tensor, Tensor]:
+        points = on_ray(share)
         with torch.no_grad():
-            return model.standing(model(on_ray(share)), labels)
+            margin, fools = model.standing(model(points), labels)
+        return margin, model.confirmed(points, labels, fools)
 
     return on_ray(false_position(look, first_margins, margins, _NARROWINGS))
+
+
+def believed(model: CountedModel, points: Images, labels: Labels, fools: Tensor, wanted: Tensor) -> Tensor:
+    """Whether points fool, (n,): of those that would be kept, the `wanted` ones, only if that can be believed."""
+    return torch.where(wanted, model.confirmed(points, labels, fools & wanted), fools)
+
+
+def settled(model: CountedModel, images: Images, labels: Labels, points: Images) -> Images:
+    """What an attack returns, (n, ...): of a model that draws, points that fool also where nobody has chosen the looks.
+
+    A search looks at many points and keeps the one that its looks were luckiest with, so it is looked at once more, and
+    put outwards on its ray from the image, in the box, until all looks agree; if that is nowhere, it stays. Points that
+    are NaN, or the image itself, are left alone. Any other model's points come back as they are.
+    """
+    if not model.is_wavering:
+        return points
+    found = points.clone()
+    rows = torch.nonzero((points != images).flatten(1).any(1) & points.isfinite().flatten(1).all(1))[:, 0]
+    for share in _OUTWARDS:
+        if len(rows) == 0:
+            break
+        tried = torch.lerp(images[rows], points[rows], share).clamp(*model.box)
+        agree = model.at(rows).confirmed(tried, labels[rows], torch.ones_like(rows, dtype=torch.bool))
+        found[rows[agree]] = tried[agree]
+        rows = rows[~agree]
+    return found

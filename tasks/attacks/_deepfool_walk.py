@@ -95,7 +95,7 @@ def walk(model: CountedModel, images: Images, labels: Labels, rules: Rules, step
         beaten = labels if model.targets is None else best_other(known, model.targets)
         # Gradients even where all fool by now: what a sample costs must not depend on its neighbours.
         look, free, slopes = _nearest(points, scores, classes, beaten, slopes, rules)
-        fools = differs(model, known, labels) if rules.published else model.fooled(known, labels)
+        fools = differs(model, known, labels) if rules.published else _fooled(model, points.detach(), known, labels)
         places = torch.addcmul(places.detach(), *rules.step(look, free, longest, rules.share(step, steps)))
         # A look at every step: a step is several passes, and a fooled sample in the graph costs them all.
         done = fools | (step == steps)
@@ -115,6 +115,11 @@ def differs(model: CountedModel, scores: Scores, labels: Labels) -> Tensor:
     """Whether the aim is reached, by however little, (n,)."""
     predicted = scores.argmax(1)
     return predicted != labels if model.targets is None else predicted == model.targets
+
+
+def _fooled(model: CountedModel, points: Images, scores: Scores, labels: Labels) -> Tensor:
+    """Whether the aim is reached at points with these scores, and that can be believed, (n,)."""
+    return model.confirmed(points, labels, model.fooled(scores, labels))
 
 
 def _by_score(model: CountedModel, scores: Scores, labels: Labels) -> Labels:

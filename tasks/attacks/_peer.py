@@ -8,6 +8,7 @@ import importlib
 import inspect
 import random
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -26,6 +27,9 @@ from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, Rows, Scores, Steps, TaskError
 from tasks.words import closest
 
+Peer = Callable[["PixelModel", Images, Rows], Tensor]
+"""A library's attack: the model, the pixels of some of the batch's samples, and which these are -> pixels."""
+_NOTHING = ("init_attack failed for", "starting_points are not adversarial")
 P = {"l0": 0, "l1": 1, "l2": 2, "linf": float("inf")}
 """The order of each norm."""
 
@@ -133,29 +137,52 @@ def seed_of(streams: Streams) -> int:
     return int.from_bytes(hashlib.sha256(drawn.tobytes()).digest()[:4]) >> 1
 
 
-def called(
-    name: str, attack: Callable[[PixelModel, Images], Tensor], model: CountedModel, images: Images, streams: Streams
-) -> tuple[Images, Steps]:
-    """Call a library: `attack(module, pixels)` gives pixels, which go back to the space of the budget.
+def called(name: str, attack: Peer, model: CountedModel, images: Images, streams: Streams) -> tuple[Images, Steps]:
+    """Call a library: `attack(module, pixels, rows)` gives pixels of some rows, which go back to the budget's space.
 
     Its output goes to standard error, its global random numbers follow the streams. It does not say how many steps
-    it made, so a sample's forward passes stand for them. AttackError for whatever it raises.
+    it made, so a sample's forward passes stand for them. Where it gives up because it found nothing to start from for
+    some sample, both halves of the batch are tried again, and NaN comes back of a sample with which it gives up alone.
+    AttackError for whatever else it raises.
     """
     if len(images) == 0:
         return images.clone(), model.forwards.clone()
     # A library checks the box without tolerance, and may write into what it is given.
     pixels = model.pixels(images).detach().clamp(0, 1)
-    try:
-        with redirect_stdout(sys.stderr), _global_random(seed_of(streams), images.device):
-            found = attack(PixelModel(model, pixels.clone()), pixels.clone())
-    except (TaskError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        raise AttackError(f"{name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
-    found = found.detach().to(pixels)
+    rows = torch.arange(len(images), device=images.device)
+    with redirect_stdout(sys.stderr):
+        found = _tried(name, attack, model, pixels, streams, rows)
     # The way through pixels, or through the library's float32, must not count as a change.
     kept = (found == pixels) | (found == pixels.float().to(pixels.dtype))
     return torch.where(kept, images, model.inputs(found)), model.forwards.clone()
+
+
+def _tried(name: str, attack: Peer, model: CountedModel, pixels: Images, streams: Streams, rows: Rows) -> Images:
+    """What a library makes of some rows: at once, or if it gives up over one of them, of fewer at a time."""
+    some = pixels[rows]
+    try:
+        with _global_random(seed_of(streams.at(rows)), pixels.device):
+            return attack(PixelModel(model.at(rows), some.clone()), some.clone(), rows).detach().to(pixels)
+    except (TaskError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if not _found_nothing(error):
+            raise AttackError(f"{name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
+    if len(rows) == 1:
+        return torch.full_like(some, torch.nan)
+    halves = rows.tensor_split(2)
+    return torch.cat([_tried(name, attack, model, pixels, streams, half) for half in halves])
+
+
+def _found_nothing(error: Exception) -> bool:
+    """Whether an error is a library's way to say that it found no adversarial point to start from for some sample.
+
+    Foolbox says so in words (Boundary, HopSkipJump), or asserts it without any (Pointwise, Brendel and Bethge).
+    """
+    if isinstance(error, AssertionError):
+        raised = traceback.extract_tb(error.__traceback__)[-1]
+        return (raised.line or "").startswith("assert is_adversarial(")
+    return isinstance(error, ValueError) and any(words in str(error) for words in _NOTHING)
 
 
 def classes(model: CountedModel, labels: Labels) -> Labels:

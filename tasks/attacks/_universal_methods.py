@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tasks.attacks._deepfool_walk import BEYOND
-from tasks.cases import Budget
+from tasks.cases import Budget, Norm
 from tasks.counted import CountedModel
 from tasks.metrics import project, radius
 from tasks.streams import Streams
@@ -64,14 +64,15 @@ class Fitting:
         return project(perturbation, torch.zeros_like(perturbation), self.budget, (-end, end))
 
 
-def deepfool_pass(*, steps: int, overshoot: float, candidates: int | None) -> Pass:
+def deepfool_pass(norm: Norm, *, steps: int, overshoot: float, candidates: int | None) -> Pass:
     """Moosavi-Dezfooli et al. 2017, algorithm 1: DeepFool on each image that is not fooled yet, one after the other.
 
-    That order is kept exactly; only the look for the next such image is a look at many at once.
+    Its steps are the shortest in `norm`, l2 or linf. That order is kept exactly; only the look for the next such image
+    is a look at many at once.
     """
 
     def go(fitting: Fitting, perturbation: Tensor, number: int) -> Tensor:
-        boundaries = _Boundaries(fitting.model.num_classes, candidates)
+        boundaries = _Boundaries(fitting.model.num_classes, candidates, norm)
         order = fitting.order(number)
         order = order[fitting.correct[order]]
         place, ahead = 0, 1
@@ -122,9 +123,10 @@ class _Boundaries:
     last seen between the two classes; with None all of them every time.
     """
 
-    def __init__(self, num_classes: int, candidates: int | None) -> None:
+    def __init__(self, num_classes: int, candidates: int | None, norm: Norm) -> None:
         self._norms = [[math.nan] * num_classes for _ in range(num_classes)]
         self._candidates = candidates or num_classes
+        self._norm = norm
 
     def step(self, scores: Tensor, points: Images, label: int) -> Tensor:
         """The step from one point, (1, ...), to the nearest boundary of the label."""
@@ -134,13 +136,18 @@ class _Boundaries:
             weights = torch.zeros_like(scores)
             weights[0, other], weights[0, label] = 1, -1
             (gradient,) = torch.autograd.grad(scores, points, weights, retain_graph=True)
-            norms[other] = _norm(gradient)
+            norms[other] = self._slope(gradient)
             distance = abs(gaps[other]) / max(norms[other], 1e-30)
             if distance < shortest:
                 nearest, shortest = gradient, distance
         length = min(shortest + BEYOND, 10 * points.numel() ** 0.5)  # where the model is flat, no step to infinity
-        step: Tensor = nearest * (length / max(_norm(nearest), 1e-30))
+        direction, size = (nearest.sign(), 1.0) if self._norm == "linf" else (nearest, max(_norm(nearest), 1e-30))
+        step: Tensor = direction * (length / size)
         return step
+
+    def _slope(self, gradient: Tensor) -> float:
+        """The dual norm of a gradient."""
+        return float(gradient.abs().sum()) if self._norm == "linf" else _norm(gradient)
 
     def _chosen(self, gaps: list[float], norms: list[float], label: int) -> list[int]:
         others = [other for other in range(len(gaps)) if other != label]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tasks.attacks._dlr import Objective, dlr, dlr_towards, log_odds
-from tasks.attacks.pgd import Ball, Climb, Stop, random_direction, unclimbed
+from tasks.attacks.pgd import Ball, Climb, Stop, ordered, random_direction, unclimbed, unfinished
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import best_others, length_of, radius, rowwise
@@ -31,6 +31,7 @@ _INERTIA = 0.25
     budget="eps",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    stops=True,
 )
 def apgd(
     model: CountedModel,
@@ -52,10 +53,10 @@ def apgd(
     Croce and Hein 2020, algorithm 1, from a random start at distance eps. `ce` is the head's own loss, climbed as
     log-odds, which do not saturate; `dlr` the difference of logits ratio, with targets the targeted one.
     `targeted_dlr` without targets is AutoAttack's APGD-T: it aims at the `target_classes` best-scoring other classes
-    of the image in turn. `restarts` and further classes are for samples that are not fooled yet. Where the scores of
-    a ratio tie, or classes are too few for it (under 3, targeted 4), it is the plain margin. Returned is the first
-    point that reaches the aim, else (or with stop: never) the evaluated point with the highest loss, those that reach
-    the aim before all others; of several restarts and classes, that with the smallest margin.
+    of the image in turn. `restarts` and further classes are for samples that are not finished yet, as in PGD. Where the
+    scores of a ratio tie, or classes are too few for it (under 3, targeted 4), it is the plain margin. Returned is the
+    point at which a sample is finished, else (or with stop: never) the evaluated point with the highest loss, those
+    that reach the aim before all others; of several restarts and classes, that with the smallest margin.
 
     At each checkpoint a sample's step size is halved where less than the share `rho` of the updates since the last one
     raised the loss, and, in the published variant, where neither size nor best loss have changed since. The corrected
@@ -67,11 +68,11 @@ def apgd(
     aims: list[Labels | None] = [None]
     if loss == "targeted_dlr" and model.targets is None:
         with torch.no_grad():
-            scores = model(images)
-        best.standing = _standing(model, scores, labels)
+            scores = model.looks(images, labels).scores
+        best.standing = ordered(model, scores, labels)[0]
         aims = list(best_others(scores, labels, target_classes).T)
     for number, aim in enumerate(aim for aim in aims for _ in range(restarts)):
-        rows = torch.nonzero(best.standing >= 0)[:, 0]
+        rows = unfinished(model, best.standing)
         if len(rows) == 0:
             break
         clean, ball = images[rows], Ball(images[rows], budget, model.box)
@@ -97,10 +98,10 @@ def _climb(model: CountedModel, walk: "_Walk", ball: Ball, plan: _Plan) -> Climb
     whole, checked, checkpoints, found = model, 0, _checkpoints(plan.steps), unclimbed(walk.points)
     for step in range(plan.steps + 1):
         gradient, scores, seen = _look(model, walk, plan.loss, ahead=step < plan.steps)
-        walk.arrive(seen, _standing(model, scores, walk.labels), gradient, plan.stop)
+        walk.arrive(*_weighed(model, walk, plan, scores, seen), gradient)
         if step == plan.steps:
             break
-        going = walk.standing >= 0
+        going = walk.standing > -torch.inf
         if plan.stop == "success" and step % model.sync_every == 0 and not bool(going.all()):
             gone = walk.release(going, ball.held)
             found.put(gone.rows, gone.best())
@@ -110,7 +111,7 @@ def _climb(model: CountedModel, walk: "_Walk", ball: Ball, plan: _Plan) -> Climb
         if step in checkpoints:
             walk.check(plan.rho * (step - checked), published=plan.published)
             checked = step
-        walk.steps += 1 if plan.stop == "never" else walk.standing >= 0
+        walk.steps += walk.standing > -torch.inf
         walk.move(ball, first=step == 0)
     found.put(walk.rows, walk.best())
     return found
@@ -145,10 +146,22 @@ def _objective(model: CountedModel, scores: Scores, walk: "_Walk", loss: Loss) -
     return dlr_towards(scores, walk.labels, walk.aim)
 
 
-def _standing(model: CountedModel, scores: Scores, labels: Labels) -> Tensor:
-    """As in `Climb`."""
-    margin, reached = model.standing(scores, labels)
-    return torch.where(reached, margin, margin.clamp(min=0))
+def _weighed(
+    model: CountedModel, walk: "_Walk", plan: _Plan, scores: Scores, seen: Objective
+) -> tuple[Objective, Tensor]:
+    """What was seen at the points, and how they stand, as in `Climb`: see `standing` of PGD."""
+    found, done = ordered(model, scores, walk.labels)
+    leaving = plan.stop == "success" and model.may_finish
+    if model.is_wavering:
+        rows, done = torch.nonzero(walk.rises_to(seen, found))[:, 0], torch.zeros_like(done)
+        if len(rows) > 0:
+            view, own = model.at(rows), walk.labels[rows]
+            scores = scores.clone()
+            scores[rows], share = view.looks(walk.points[rows], own)
+            done[rows] = view.finished(walk.points[rows], own, (share == 1) & leaving)
+            found, _ = ordered(model, scores, walk.labels)
+            seen = _objective(model, scores, walk, plan.loss)
+    return seen, found.masked_fill(done, -torch.inf) if leaving else found
 
 
 def _random_point(clean: Images, budget: Budget, streams: Streams, number: int) -> Images:
@@ -174,11 +187,15 @@ class _Walk(PerSample):
         self.value, self.peak, self.last_peak = nothing + torch.inf, nothing - torch.inf, nothing - torch.inf
         self.rises, self.halved = nothing, torch.zeros_like(labels, dtype=torch.bool)
 
-    def arrive(self, seen: Objective, standing: Tensor, gradient: Tensor | None, stop: Stop) -> None:
+    def rises_to(self, seen: Objective, standing: Tensor) -> Tensor:
+        """Whether points stand before the peaks: they reach the aim and no peak has, or else their loss is higher."""
+        reached, higher = standing < 0, seen.value > self.peak + seen.rounding
+        better = torch.where(self.standing < 0, reached & higher, reached | higher)
+        return better & (self.standing > -torch.inf)
+
+    def arrive(self, seen: Objective, standing: Tensor, gradient: Tensor | None) -> None:
         """Note what was seen at the points, and make them the peaks where they are better."""
-        done, reached = self.standing < 0, standing < 0
-        higher = seen.value > self.peak + seen.rounding
-        better = torch.where(done, reached & higher & (stop == "never"), reached | higher)
+        better = self.rises_to(seen, standing)
         self.rises = self.rises + (seen.value > self.value + seen.rounding)
         self.value, self.peak = seen.value, torch.where(better, seen.value, self.peak)
         self.standing = torch.where(better, standing, self.standing)

@@ -21,7 +21,7 @@ from tasks.counted import CountedModel
 from tasks.packages import install
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import AttackError, Images, Labels, Steps
+from tasks.types import AttackError, Images, Labels, Rows, Steps
 
 
 @component(
@@ -63,7 +63,7 @@ def art(
     ours = {"eps": eps, "norm": P[budget.norm], "targeted": model.targets is not None}
     usual = {"batch_size": max(len(images), 128), "verbose": False}
 
-    def run(module: PixelModel, pixels: Images) -> Images:
+    def run(module: PixelModel, pixels: Images, rows: Rows) -> Images:
         wrapped = wrapper(
             module.eval(),
             nn.CrossEntropyLoss(),
@@ -73,7 +73,7 @@ def art(
             device_type="gpu" if pixels.is_cuda else "cpu",
         )
         made = make(kind, (wrapped,), parameters, ours, usual)
-        aims = nn.functional.one_hot(classes(model, labels), model.num_classes)
+        aims = nn.functional.one_hot(classes(model, labels)[rows], model.num_classes)
         return torch.from_numpy(made.generate(pixels.float().cpu().numpy(), aims.cpu().numpy()))
 
     return called(f"ART's {attack}", run, model, images, streams)

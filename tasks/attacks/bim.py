@@ -4,9 +4,10 @@ from typing import Literal
 
 import torch
 
-from tasks.attacks.pgd import Ball, climb
+from tasks.ascent import Gradient
+from tasks.attacks.pgd import Ball, ascend, climb
 from tasks.cases import Budget
-from tasks.counted import CountedModel, Gradient
+from tasks.counted import CountedModel
 from tasks.metrics import radius
 from tasks.parameters import Count
 from tasks.registry import component
@@ -23,6 +24,8 @@ from tasks.types import Images, Labels, Steps
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
     leaves_budget={"variant": "published"},
+    stops=True,
+    added={"returns": "best"},
 )
 def bim(
     model: CountedModel,
@@ -35,18 +38,21 @@ def bim(
     variant: Literal["corrected", "published"] = "corrected",
     gradient: Literal["log_odds", "head"] = "log_odds",
     stop: Literal["success", "never"] = "success",
+    returns: Literal["best", "last"] = "best",
 ) -> tuple[Images, Steps]:
     """BIM, https://arxiv.org/abs/1607.02533: `steps` sign steps of eps / steps up the head's loss, from the image.
 
-    Kurakin et al. 2017, section 2.2. Returned is the first point that fools, else (or with stop: never) the
-    evaluated point with the smallest margin. The published variant is that of the softRmax thesis, Ingendaa 2024:
-    its clip rule drifts out of the ball, all steps are made whatever `stop` says, and the last point is returned.
-    `gradient` is as in FGSM.
+    Kurakin et al. 2017, section 2.2. What is returned, and when a sample is finished, is as in PGD. The published
+    variant is that of the softRmax thesis, Ingendaa 2024: its clip rule drifts out of the ball, all steps are made
+    whatever `stop` says, and the last point is returned. `gradient` is as in FGSM.
     """
     if variant == "published":
         return _drift(model, images, labels, radius(budget), steps, gradient)
     ball = Ball(images, budget, model.box)
-    found = climb(model, images, labels, ball, length=radius(budget) / steps, steps=steps, stop=stop, of=gradient)
+    length = radius(budget) / steps
+    if returns == "last":
+        return ascend(model, images.clone(), labels, ball, length=length, steps=steps, of=gradient)
+    found = climb(model, images, labels, ball, length=length, steps=steps, stop=stop, of=gradient)
     return found.images, found.steps
 
 

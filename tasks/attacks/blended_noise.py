@@ -20,6 +20,7 @@ from tasks.types import Images, Labels, Rows, Steps
     budget="minimal",
     knowledge="decision",
     targeting=("untargeted", "targeted"),
+    stops=True,
 )
 def blended_noise(
     model: CountedModel,
@@ -45,10 +46,10 @@ def blended_noise(
         made[rows] += 1
         blended = torch.lerp(images[rows], noise[rows], rowwise(share, images))
         view = model.at(rows)
-        return view.fooled(view(blended), labels[rows])
+        return view.confirmed(blended, labels[rows], view.fooled(view(blended), labels[rows]))
 
     with torch.no_grad():
-        already = model.fooled(model(images), labels)
+        already = model.confirmed(images, labels, model.fooled(model(images), labels))
         rows = torch.nonzero(~already)[:, 0]
         noise = _fooling_noise(model, images, labels, streams, rows, tries)
         share = (~already).to(images.dtype)
@@ -80,7 +81,7 @@ def _fooling_noise(
             break
         noise = streams.at(rows).uniform("noise", draw, tuple(images.shape[1:]), images.dtype)
         noise, view = model.inputs(noise), model.at(rows)
-        fools = view.fooled(view(noise), labels[rows])
+        fools = view.confirmed(noise, labels[rows], view.fooled(view(noise), labels[rows]))
         found[rows[fools]] = noise[fools]
         rows = rows[~fools]
     return found

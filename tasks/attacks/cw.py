@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tasks.attacks._class_boundary import believed, settled
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.lone_class import lone_class
@@ -42,6 +43,7 @@ _CLOSE = 0.05
     budget="minimal",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    stops="drawing",
 )
 def cw(
     model: CountedModel,
@@ -84,13 +86,13 @@ def cw(
     box = model.box if budget.box else None
     path = _Path(lr, steps, box, images, tanh=box is not None and (published or variable == "tanh"))
     state = _State(images, labels, path.inverse(images), _STUDY_C if published else initial_c)
-    gradient = _visit(model, state, images, confidence)
+    gradient = _visit(model, state, images, confidence, trusting=published)
     if not published:
         state.normalise(gradient, confidence, box)
     state.done = state.best_distance == 0
     state.ended |= state.done
     found, made, limit = images.clone(), torch.zeros_like(labels), 1 if published else search_steps
-    rows, step = torch.arange(len(labels), device=labels.device), 0
+    whole, rows, step = model, torch.arange(len(labels), device=labels.device), 0
     while len(rows) > 0:
         if step % model.sync_every == 0:
             ended = torch.nonzero(state.ended)[:, 0]
@@ -102,11 +104,11 @@ def cw(
                     rows, state, model = rows[going], state.at(going), model.at(going)
                     continue
         points = path.points(state.position)
-        gradient = _visit(model, state, points, confidence)
+        gradient = _visit(model, state, points, confidence, trusting=published)
         state.end_search(steps, look)
         path.step(state, points, gradient)
         step += 1
-    return found, made
+    return found if published else settled(whole, images, labels, found), made
 
 
 def refuses(*, classes: int) -> Iterator[str]:
@@ -218,8 +220,11 @@ class _Path:
             clip(state.position, self.box, out=state.position)
 
 
-def _visit(model: CountedModel, state: _State, points: Images, confidence: float) -> Tensor:
-    """Evaluate points: offer them, note their loss, and return its gradient by the points."""
+def _visit(model: CountedModel, state: _State, points: Images, confidence: float, *, trusting: bool) -> Tensor:
+    """Evaluate points: offer them, note their loss, and return its gradient by the points.
+
+    `trusting`: of a model that draws, one look is enough.
+    """
     with torch.enable_grad():
         points = points.detach().requires_grad_()
         scores = model(points)
@@ -228,7 +233,10 @@ def _visit(model: CountedModel, state: _State, points: Images, confidence: float
     excess = margin + confidence
     delta = points.detach() - state.images
     distance = torch.linalg.vector_norm(delta.flatten(1), dim=1)
-    state.offer(points.detach(), distance, margin, model.fooled(seen, state.labels) & (excess <= 0))
+    reached = model.fooled(seen, state.labels) & (excess <= 0)
+    if not trusting:
+        reached = believed(model, points.detach(), state.labels, reached, distance < state.best_distance)
+    state.offer(points.detach(), distance, margin, reached)
     weight = state.c / state.scale
     state.lowest_loss = torch.minimum(state.lowest_loss, distance.square() + weight * excess.clamp(min=0))
     ahead = _margin_gradient(model, seen, state.labels) * (weight * (excess > 0))[:, None]

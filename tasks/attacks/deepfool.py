@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 
+from tasks.attacks._class_boundary import settled
 from tasks.attacks._deepfool_walk import FIRST_LOOKS, Crossing, Rules, walk
 from tasks.cases import Budget
 from tasks.counted import CountedModel
@@ -28,6 +29,7 @@ _SAFETY = 0.1
     budget="minimal",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    stops="drawing",
 )
 def deepfool(
     model: CountedModel,
@@ -65,7 +67,8 @@ def deepfool(
         end = walk(model, images, labels, Rules(budget.norm, box, overshoot, min_step, looks, looks, True), steps)
         return end.points.clamp(*model.box), end.steps.clamp(max=steps - 1)
     end = walk(model, images, labels, Rules(budget.norm, box, overshoot, min_step, candidates or FIRST_LOOKS), steps)
-    return _drawn_back(model, images, labels, end).clamp(*model.box), end.steps
+    found = _drawn_back(model, images, labels, end).clamp(*model.box)
+    return settled(model, images, labels, found), end.steps
 
 
 def refuses(*, classes: int) -> Iterator[str]:
@@ -82,8 +85,9 @@ def _drawn_back(model: CountedModel, images: Images, labels: Labels, end: Crossi
     slope = ((points - clean) * end.gradients[rows]).flatten(1).sum(1)
     back = torch.where(slope > 0, (1 - _SAFETY) * end.gaps[rows] / slope, 0).clamp(max=0.5)
     nearer = torch.lerp(points, clean, rowwise(back, points))
+    view, own = model.at(rows), labels[rows]
     with torch.no_grad():
-        fools = model.at(rows).fooled(model.at(rows)(nearer), labels[rows])
+        fools = view.confirmed(nearer, own, view.fooled(view(nearer), own))
     found = end.points.clone()
     found[rows] = torch.where(rowwise(fools, nearer), nearer, points)
     return found

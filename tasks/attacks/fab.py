@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tasks.attacks._class_boundary import false_position, nearest, straight
+from tasks.attacks._class_boundary import believed, false_position, nearest, settled, straight
 from tasks.attacks._fab_projection import step_to_hyperplane
 from tasks.attacks.pgd import random_direction
 from tasks.cases import Budget, Norm
@@ -38,6 +38,7 @@ _FAR = {"linf": 0.3, "l2": 1.0}
     budget="minimal",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    stops="drawing",
 )
 def fab(
     model: CountedModel,
@@ -87,8 +88,10 @@ def fab(
             start = _random_point(part, budget, streams.at(rows), number, plan)
         _run(model.at(rows), part, start, None if aim is None else aim[rows], plan)
         best.put(rows, part, *_FOUND)
-    found = rowwise(best.distance.isfinite(), images)
-    return torch.where(found, best.points, torch.nan), best.steps
+    # Of a model that draws, the last point of a run is one to settle, where none could be believed.
+    found = best.distance.isfinite() | model.is_wavering
+    points = torch.where(rowwise(found, images), best.points, torch.nan)
+    return settled(model, images, labels, points), best.steps
 
 
 def refuses(*, classes: int) -> Iterator[str]:
@@ -120,7 +123,8 @@ class _Best(PerSample):
 
     def __init__(self, model: CountedModel, images: Images, labels: Labels, scores: Scores, norm: Norm) -> None:
         self.images, self.labels, self.norm = images, labels, norm
-        self.clean_margin, reached = model.standing(scores, labels)
+        self.clean_margin, fools = model.standing(scores, labels)
+        reached = model.confirmed(images, labels, fools)
         self.margin = self.clean_margin.clone()
         self.distance = torch.full_like(self.margin, torch.inf).masked_fill_(reached, 0.0)
         self.points = images.clone()
@@ -131,6 +135,7 @@ class _Best(PerSample):
         with torch.no_grad():
             margin, fools = model.standing(model(points), self.labels)
         distance = _size(points - self.images, self.norm)
+        fools = believed(model, points, self.labels, fools, distance < self.distance)
         nearer = fools & (distance < self.distance)
         # With weights of 0 and 1 this is exact, and much faster than a choice between two tensors.
         self.points.lerp_(points, rowwise(nearer.to(points.dtype), points))
@@ -155,6 +160,8 @@ def _run(model: CountedModel, best: _Best, points: Images, aim: Labels | None, p
         _, fools = best.offer(model, points)
         points = points.lerp(images, rowwise((1 - plan.beta) * fools.to(points.dtype), points))
     best.steps += plan.steps
+    if model.is_wavering:
+        best.points = torch.where(rowwise(best.distance.isfinite(), points), best.points, points)
     _search(model, best, plan)
 
 

@@ -6,13 +6,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tasks.ascent import Gradient
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import rowwise
 from tasks.parameters import Count
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Steps
+from tasks.types import Images, Labels, Scores, Steps
+
+_RANKING_LOOKS = 100
+"""Gradients of a model that draws that make the one ranking, on which all depends."""
 
 
 @component(
@@ -23,6 +27,7 @@ from tasks.types import Images, Labels, Steps
     budget="minimal",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    stops="drawing",
 )
 def few_pixel(
     model: CountedModel,
@@ -47,19 +52,18 @@ def few_pixel(
     the loss, which is exactly 0 everywhere on a saturated image, so that position alone decides; log_odds ranks by
     a gradient that the head does not saturate (the network's own hidden units still may).
     """
-    slope, scores = model.ascent(images, labels, gradient)
+    slope, scores, fools = _first_look(model, images, labels, gradient)
     ranking = slope.abs().mean(1).flatten(1).argsort(dim=1, descending=True, stable=True)[:, :pixels]
     best, margin, tried = images.clone(), torch.full_like(scores[:, 0], torch.inf), torch.zeros_like(labels)
-    rows = torch.nonzero(~model.fooled(scores, labels))[:, 0]
+    rows = torch.nonzero(~fools)[:, 0]
     for values in _combinations(model, images, ranking.shape[1], combinations_per_pass):
         if len(rows) == 0:
             break
         count, own = len(values), rows.repeat_interleave(len(values))
         candidates = _painted(images[rows], ranking[rows], values)
         view = model.at(own)
-        with torch.no_grad():
-            scores = view(candidates)
-        fools = view.fooled(scores, labels[own]).view(-1, count)
+        scores, share = view.looks(candidates, labels[own])
+        fools = view.confirmed(candidates, labels[own], share >= 1).view(-1, count)
         margins = view.margins(scores, labels[own]).view(-1, count)
         fooled, first = fools.max(1)
         least, lowest = margins.min(1)
@@ -71,6 +75,16 @@ def few_pixel(
         tried[rows] += torch.where(fooled, first + 1, count)
         rows = rows[~fooled]
     return best, tried
+
+
+def _first_look(
+    model: CountedModel, images: Images, labels: Labels, gradient: Gradient
+) -> tuple[Tensor, Scores, Tensor]:
+    """The gradient at the images, the scores there, and whether the images fool as they are."""
+    seen = [model.ascent(images, labels, gradient) for _ in range(_RANKING_LOOKS if model.is_wavering else 1)]
+    slopes, scores = zip(*seen, strict=True)
+    fools = torch.stack([model.fooled(each, labels) for each in scores]).all(0)
+    return torch.stack(slopes).mean(0), scores[0], fools
 
 
 def _combinations(model: CountedModel, images: Images, pixels: int, at_once: int) -> Iterator[Tensor]:

@@ -1,13 +1,13 @@
 """Every attack of Foolbox as a case."""
 
-from tasks.attacks._peer import P, PixelModel, attack_class, called, library, make, pixel_eps
+from tasks.attacks._peer import P, PixelModel, attack_class, called, classes, library, make, pixel_eps
 from tasks.cases import Budget
 from tasks.config import Json
 from tasks.counted import CountedModel
 from tasks.packages import install
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import AttackError, Images, Labels, Steps
+from tasks.types import AttackError, Images, Labels, Rows, Steps
 
 
 @component(
@@ -37,7 +37,8 @@ def foolbox(
     Foolbox's TargetedMisclassification.
 
     Foolbox draws from global generators and attacks a batch as one, so that a sample's result depends on the
-    batch that it is in. Where it fails it may return a black image. Its version is in no id.
+    batch that it is in. Where it fails it may return a black image; where it finds no start for a sample, that one is
+    not fooled, and the others are attacked without it. Its version is in no id.
     """
     attacks = library("foolbox.attacks", install("foolbox"))
     box = library("foolbox", install("foolbox"))
@@ -47,12 +48,11 @@ def foolbox(
     if getattr(made.distance, "p", norm.p) != norm.p:
         raise AttackError(f"{attack} measures {made.distance}, but the budget's norm is {budget.norm}")
     eps = pixel_eps(model, budget, images.shape[1])
-    untargeted = model.targets is None
-    criterion = box.Misclassification(labels) if untargeted else box.TargetedMisclassification(model.targets)
+    aimed = box.Misclassification if model.targets is None else box.TargetedMisclassification
 
-    def run(module: PixelModel, pixels: Images) -> Images:
+    def run(module: PixelModel, pixels: Images, rows: Rows) -> Images:
         wrapped = box.PyTorchModel(module.eval(), bounds=(0, 1), device=pixels.device)
-        found: Images = made(wrapped, pixels, criterion, epsilons=eps)[1]
+        found: Images = made(wrapped, pixels, aimed(classes(model, labels)[rows]), epsilons=eps)[1]
         return found
 
     return called(f"foolbox's {attack}", run, model, images, streams)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tasks.attacks._class_boundary import drawn_back
+from tasks.attacks._class_boundary import believed, drawn_back, settled
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import Box, clip, rowwise
@@ -11,12 +11,16 @@ from tasks.parameters import Count, Positive
 from tasks.per_sample import PerSample
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Rows, Scores, Steps
+from tasks.types import Images, Labels, Rows, Steps
 
 _ARMIJO = 1e-4
 """The share of the decrease promised by the gradient that a step must keep."""
 _HALVINGS = 10
 """Steps tried along a direction before its search gives up."""
+_SPREAD = 30.0
+"""From the least to the most likely class at the image, in log-probability, once these have been multiplied."""
+_SHARPEST = 256.0
+"""What they are multiplied by at most: of an image on a boundary the loss must not vanish a hair beyond it."""
 _STALLED = 0.999
 """A search ends when a step does not bring the objective below this share of what it was."""
 _CLOSE = 1.02
@@ -25,12 +29,13 @@ _CLOSE = 1.02
 
 @component(
     "attack",
-    version=1,
+    version=2,
     paper="https://arxiv.org/abs/1312.6199",
     norms=("l2",),
     budget="minimal",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    stops="drawing",
 )
 def lbfgs(
     model: CountedModel,
@@ -52,15 +57,16 @@ def lbfgs(
     Returned is the smallest adversarial point evaluated, else the last minimum; steps are points evaluated by the
     searches. c is in units of one over the space's.
 
-    Deviations: the distance is squared, as its own gradient is not defined at the image. The loss is divided by the
-    length of its gradient at the image, so that c does not depend on the scale of the scores. The paper has targets
+    Deviations: the distance is squared, as its own gradient is not defined at the image. Log-probabilities are
+    multiplied so that they spread over 30 at the image, and the loss is divided by the length of its gradient there: no
+    scale of the scores changes where the minimum lies, or what a c does. The paper has targets
     only; without one the label's loss is raised by way of -log(1 - P(label)), which grows with confidence where
     log P(label) saturates. A search starts from the minimum of the one before it. L-BFGS is the two loops of Nocedal
     on the pixels that can still move, with steps projected on the box and halved until they descend (Armijo).
     """
     state = _State(images, labels, history, initial_c)
     found, made = images.clone(), torch.zeros_like(labels)
-    rows = torch.arange(len(labels), device=labels.device)
+    whole, rows = model, torch.arange(len(labels), device=labels.device)
     state.visit(model, first=True)
     state.done, step = state.distance == 0, 0
     state.ended |= state.done
@@ -79,7 +85,7 @@ def lbfgs(
         state.ended = state.ended | (state.updates >= steps)
         state.move(model.box)
         step += 1
-    return found, made
+    return settled(whole, images, labels, found), made
 
 
 class _State(PerSample):
@@ -99,6 +105,7 @@ class _State(PerSample):
         self.gradient = torch.zeros_like(flat)
         self.moves, self.bends = (flat.new_zeros(len(flat), history, flat.shape[1]) for _ in range(2))
         self.curvatures = flat.new_zeros(len(flat), history)  # 0 where there is no pair
+        self.sharpness = every(1)
         self.distance, self.objective, self.scale = every(torch.inf), every(torch.inf), every(1)
         self.c, self.least, self.most = every(c), every(0), every(torch.inf)
         self.size, self.margin, self.first_margin = (every(1, images.dtype) for _ in range(3))
@@ -110,7 +117,10 @@ class _State(PerSample):
         with torch.enable_grad():
             points = self.trial.detach().requires_grad_()
             scores = model(points)
-            loss = _loss(model, scores, self.labels)
+            log_probabilities = model.log_probabilities(scores.double())
+            if first:
+                self.sharpness = _sharpness(log_probabilities.detach())
+            loss = _loss(model, log_probabilities * self.sharpness[:, None], self.labels)
             (gradient,) = torch.autograd.grad(loss.sum(), points)
         gradient = gradient.nan_to_num(0.0).flatten(1)
         if first:
@@ -121,7 +131,9 @@ class _State(PerSample):
         objective = self.c * distance.square() + loss.detach() / self.scale
         gradient = torch.addcmul(gradient / self.scale[:, None].to(gradient), delta, 2 * self.c[:, None].to(gradient))
         fools = model.fooled(scores.detach(), self.labels)
-        closer = fools & (distance < self.distance) & ~self.ended
+        wanted = (distance < self.distance) & ~self.ended
+        fools = believed(model, self.trial, self.labels, fools, wanted)
+        closer = fools & wanted
         self.best = torch.where(rowwise(closer, self.best), self.trial, self.best)
         self.distance = torch.where(closer, distance, self.distance)
         margin = model.margins(scores.detach(), self.labels)
@@ -210,9 +222,16 @@ class _State(PerSample):
             restarted[rows] = 0
 
 
-def _loss(model: CountedModel, scores: Scores, labels: Labels) -> Tensor:
+def _sharpness(log_probabilities: Tensor) -> Tensor:
+    """What log-probabilities are multiplied by, (n,), so that they spread as far as any model's at the image."""
+    low, high = log_probabilities.aminmax(dim=1)
+    spread = high - low
+    return (_SPREAD / spread.clamp(min=torch.finfo(torch.float32).tiny)).clamp(max=_SHARPEST)
+
+
+def _loss(model: CountedModel, log_odds: Tensor, labels: Labels) -> Tensor:
     """Minus the log of the probability of the aim, (batch,), in float64: the target's, or that of all but the label."""
-    log_probabilities = model.log_probabilities(scores.double())
+    log_probabilities = log_odds.log_softmax(1)
     if model.targets is not None:
         return -log_probabilities.gather(1, model.targets[:, None])[:, 0]
     return -log_probabilities.scatter(1, labels[:, None], -torch.inf).logsumexp(1)

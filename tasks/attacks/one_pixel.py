@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tasks.attacks._log_odds import log_odds
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import slack
@@ -25,6 +26,7 @@ from tasks.types import AttackError, Images, Labels, Rows, Scores, Steps
     budget="minimal",
     knowledge="score",
     targeting=("untargeted", "targeted"),
+    stops=True,
 )
 def one_pixel(
     model: CountedModel,
@@ -47,8 +49,9 @@ def one_pixel(
     at random, without crossover; what is out of range is drawn anew, uniformly. It replaces its parent if the true
     class is less likely with it, or the target likelier. (One of the studies prints b + c; its code has the minus.)
 
-    Returned is the best candidate evaluated that fools, else the best one, else the image. A sample is done when a
-    candidate fools. The published procedure is stop: confidence: done when the true class is less likely than
+    Returned is the best candidate evaluated that fools, else the best one, else the image. A sample is done when it is
+    finished (`tasks.counted`): in a transfer after all generations. Candidates of a model that draws are worth the mean
+    of several looks. The published procedure is stop: confidence: done when the true class is less likely than
     `untargeted_stop`, or the target likelier than `targeted_stop`, whatever the prediction. Steps are generations.
     Candidates are ranked by log-odds in float64: the same order, but on a sure model float32 has no other likelihoods
     than 1. An image that the model errs on anyway is returned as it is.
@@ -56,19 +59,19 @@ def one_pixel(
     refuse(AttackError, refuses(population=population))
 
     def done(search: _Search) -> Tensor:
-        lowest = search.fitness.amin(1)
+        lowest = search.best_fitness if model.is_wavering else search.fitness.amin(1)
         if stop == "confidence" and model.targets is None:
             return lowest.sigmoid() < untargeted_stop
         if stop == "confidence":
             return (-lowest).sigmoid() > targeted_stop
-        return search.fools if stop == "success" else torch.zeros_like(search.fools)
+        return search.done if stop == "success" and model.may_finish else torch.zeros_like(search.done)
 
     images = images.contiguous()
     found, steps = images.clone(), torch.zeros_like(labels)
     with torch.no_grad():
-        scores = model(images)
-        rows = torch.nonzero(~model.fooled(scores, labels))[:, 0]
-        fitness = _fitness(model, scores, labels)
+        scores, share = model.looks(images, labels)
+        rows = torch.nonzero(share < 1)[:, 0]
+        fitness = log_odds(model, scores, labels)
         # Better is what is so by more than rounding, which depends on who else is in the batch.
         rounding = slack(scores).double()
         together, at_once = (max(1, values // images.shape[1:].numel()) for values in _sizes(images))
@@ -124,7 +127,7 @@ class _Search(PerSample):
         self.fitness = torch.full(members.shape[:2], torch.inf, dtype=fitness.dtype, device=rows.device)
         self.best = torch.full_like(members[:, 0], torch.nan)
         self.best_fitness = fitness
-        self.fools = torch.zeros_like(rows, dtype=torch.bool)
+        self.fools, self.done = (torch.zeros_like(rows, dtype=torch.bool) for _ in range(2))
         self.drawn = members.new_empty(len(rows), 0)
 
     def draw(self, streams: Streams, ahead: range) -> Tensor:
@@ -139,25 +142,53 @@ class _Search(PerSample):
         return drawn
 
     def advance(self, candidates: Tensor, at_once: int) -> None:
-        """Evaluate a candidate for each member, at most `at_once` in a pass; the better ones take their places."""
+        """Evaluate a candidate for each member, at most `at_once` in a pass; the better ones take their places.
+
+        Of a model that draws, every candidate is worth what several looks make of it, and of these the one that they
+        put forward what further ones do.
+        """
         own = torch.arange(len(self.rows), device=self.rows.device).repeat_interleave(candidates.shape[1])
         model, labels = self.model.at(own), self.labels[own]
         places, colours = _decoded(candidates, self.model, self.images)
         batches = -(-len(own) // at_once)
         parts = zip(places.chunk(batches, 1), colours.chunk(batches, 1), strict=True)
         scores = torch.cat([self._scores(*part) for part in parts], 1).flatten(0, 1)
-        fitness = _fitness(model, scores, labels).view(len(self.rows), -1)
+        fitness = log_odds(model, scores, labels).view(len(self.rows), -1)
         fools = model.fooled(scores, labels).view_as(fitness)
         fooling = fools.any(1)
         lowest, place = fitness.masked_fill(fools != fooling[:, None], torch.inf).min(1)
-        better = torch.where(fooling == self.fools, lowest < self.best_fitness - self.slack, fooling)
         chosen = candidates[torch.arange(len(place), device=place.device), place]
+        better, agree = self._is_better(lowest, fooling), fooling
+        if self.model.is_wavering:
+            lowest, fooling, agree = self._looked_at(chosen, torch.nonzero(better)[:, 0], lowest, fooling)
+            better &= self._is_better(lowest, fooling)
         self.best = torch.where(better[:, None, None], chosen, self.best)
         self.best_fitness = torch.where(better, lowest, self.best_fitness)
-        self.fools = self.fools | fooling
+        self.fools, self.done = torch.where(better, fooling, self.fools), self.done | (better & agree)
         fitter = fitness < self.fitness - self.slack[:, None]
         self.members = torch.where(fitter[:, :, None, None], candidates, self.members)
         self.fitness = torch.where(fitter, fitness, self.fitness)
+
+    def _is_better(self, fitness: Tensor, fools: Tensor) -> Tensor:
+        return torch.where(fools == self.fools, fitness < self.best_fitness - self.slack, fools)
+
+    def _looked_at(self, chosen: Tensor, rows: Rows, fitness: Tensor, fools: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A candidate for each sample: its fitness, whether it fools, whether all looks agree; for some rows anew."""
+        fitness, fools, agree = fitness.clone(), fools.clone(), torch.zeros_like(fools)
+        if len(rows) > 0:
+            view, labels = self.model.at(rows), self.labels[rows]
+            painted = self._painted_with(chosen, rows)
+            scores, share = view.looks(painted, labels)
+            agree[rows] = view.confirmed(painted, labels, share >= 1)
+            fitness[rows], fools[rows] = log_odds(view, scores, labels), view.fooled(scores, labels)
+        return fitness, fools, agree
+
+    def _painted_with(self, candidates: Tensor, rows: Rows) -> Images:
+        """The images of some rows, each with its candidate, of those for all rows, painted."""
+        painted = self.images[rows]
+        places, colours = _decoded(candidates[rows][:, None], self.model, self.images)
+        _paint(painted.flatten(2), places[:, 0], colours[:, 0])
+        return painted
 
     def _scores(self, places: Tensor, colours: Tensor) -> Scores:
         """The scores with some candidates painted, (n, candidates, classes)."""
@@ -169,7 +200,7 @@ class _Search(PerSample):
         flat, places = canvas.flatten(2), places.flatten(0, 1)
         before = flat.gather(2, places)
         _paint(flat, places, colours.flatten(0, 1))
-        scores = painter(canvas)
+        scores = painter.looks(canvas, self.labels.repeat_interleave(count)).scores
         flat.scatter_(2, places, before)  # the canvas is clean again
         return scores.view(len(self.rows), count, -1)
 
@@ -177,11 +208,8 @@ class _Search(PerSample):
         """The search of the others, when samples go, (n,), and what was found for them has been written."""
         if not bool(gone.any()):
             return self
-        ready = gone & ~self.best[:, 0, 0].isnan()
-        painted = self.images[ready]
-        places, colours = _decoded(self.best[ready][:, None], self.model, self.images)
-        _paint(painted.flatten(2), places[:, 0], colours[:, 0])
-        found[self.rows[ready]] = painted
+        ready = torch.nonzero(gone & ~self.best[:, 0, 0].isnan())[:, 0]
+        found[self.rows[ready]] = self._painted_with(self.best, ready)
         going = torch.nonzero(~gone)[:, 0]
         others = self.at(going)
         others.model, others.canvas = self.model.at(going), None
@@ -230,11 +258,3 @@ def _paint(flat: Images, places: Tensor, colours: Tensor) -> None:
     """Write pixels into images, (m, channels, height * width), one after the other: two may share a place."""
     for pixel in range(places.shape[2]):
         flat.scatter_(2, places[:, :, pixel, None], colours[:, :, pixel, None])
-
-
-def _fitness(model: CountedModel, scores: Scores, labels: Labels) -> Tensor:
-    """The log-odds of the label, or of not the target, (batch,)."""
-    classes, sign = (labels, 1) if model.targets is None else (model.targets, -1)
-    log_probabilities = model.log_probabilities(scores.double())
-    others = log_probabilities.scatter(1, classes[:, None], -torch.inf).logsumexp(1)
-    return sign * (log_probabilities.gather(1, classes[:, None])[:, 0] - others)

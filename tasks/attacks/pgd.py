@@ -1,19 +1,22 @@
 """Projected gradient descent, and the climb that every such attack makes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from tasks.ascent import Gradient
 from tasks.cases import Budget, Norm
-from tasks.counted import CountedModel, Gradient
+from tasks.counted import CLOSE_LOOKS, CountedModel
 from tasks.metrics import Box, clip, length_of, radius, rowwise
 from tasks.parameters import Count, Positive
 from tasks.per_sample import PerSample
+from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Rows, Scores, Steps
+from tasks.types import AttackError, Images, Labels, Rows, Scores, Steps
 
 Stop = Literal["success", "never"]
 
@@ -26,6 +29,8 @@ Stop = Literal["success", "never"]
     budget="eps",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    stops=True,
+    added={"returns": "best"},
 )
 def pgd(
     model: CountedModel,
@@ -40,15 +45,20 @@ def pgd(
     restarts: Count = 1,
     gradient: Literal["log_odds", "head"] = "log_odds",
     stop: Literal["success", "never"] = "success",
+    returns: Literal["best", "last"] = "best",
 ) -> tuple[Images, Steps]:
     """PGD, https://arxiv.org/abs/1706.06083: steps of `alpha` up the head's loss, projected on ball and box.
 
     Madry et al. 2018, section 2.1. `alpha` is in units of eps's space; none means 2.5 eps / steps. `restarts`
-    are made from new random points, for samples that no climb so far has fooled; without `random_start` there
-    is one climb. With targets the steps go up the target's log-likelihood. Returned is the first point that
-    reaches the aim, else (or with stop: never) the evaluated point with the smallest margin. `gradient` is as in FGSM:
-    that of the log-odds does not vanish where the head is saturated, the head's own does, as in most published work.
+    are made from new random points, for samples that are not finished yet; without `random_start` there is one climb.
+    With targets the steps go up the target's log-likelihood. A sample is finished at the first point that reaches the
+    aim, as far as the model lets it: see `tasks.counted`. Of any other, and with stop: never, the evaluated point with
+    the smallest margin is returned, on a model that draws numbers that or the last one, as independent looks say; with
+    returns: last, as in most studies, the last one, which nobody has looked at, after all steps. `gradient` is as in
+    FGSM: that of the log-odds does not vanish where the head is saturated, the head's own does, as in most published
+    work.
     """
+    refuse(AttackError, refuses(random_start=random_start, restarts=restarts, returns=returns))
     length = 2.5 * radius(budget) / steps if alpha is None else alpha
 
     def once(model: CountedModel, clean: Images, labels: Labels, streams: Streams, restart: int) -> Climb:
@@ -56,13 +66,23 @@ def pgd(
         start = ball.clip(random_point(clean, budget, streams, restart)) if random_start else clean
         return climb(model, start, labels, ball, length=length, steps=steps, stop=stop, of=gradient)
 
+    if returns == "last":
+        ball = Ball(images, budget, model.box)
+        start = ball.clip(random_point(images, budget, streams, 0)) if random_start else images.clone()
+        return ascend(model, start, labels, ball, length=length, steps=steps, of=gradient)
     best = once(model, images, labels, streams, 0)
     for restart in range(1, restarts if random_start else 1):
-        rows = torch.nonzero(best.standing >= 0)[:, 0]
+        rows = unfinished(model, best.standing)
         if len(rows) == 0:
             break
         best.merge(rows, once(model.at(rows), images[rows], labels[rows], streams.at(rows), restart))
     return best.images, best.steps
+
+
+def refuses(*, random_start: bool, restarts: int, returns: str) -> Iterator[str]:
+    """Several restarts of which the last point is to count."""
+    if returns == "last" and restarts > 1 and random_start:
+        yield "pgd: returns: last is the last point of one climb, so there is nothing to choose from: give restarts: 1"
 
 
 class Ball:
@@ -103,8 +123,8 @@ class Ball:
 class Climb(PerSample):
     """Per sample: the best point evaluated, where that stands, and the updates made.
 
-    `standing` orders points: negative where the aim is reached (-inf where nothing better is asked for), else the
-    margin, which rounding may have left a little below zero, as zero or more.
+    `standing` orders points: negative where the aim is reached (-inf where the sample is finished), else the margin,
+    which rounding may have left a little below zero, as zero or more.
     """
 
     images: Images
@@ -157,16 +177,16 @@ def climb(
 ) -> Climb:
     """Evaluate `start`, then make and evaluate `steps` steps of `length`. Uses the ball up: its rows end in any order.
 
-    With stop: success a sample's first point that reaches the aim is its result, and the sample leaves the batch.
+    With stop: success the point at which a sample is finished is its result, and the sample leaves the batch.
     """
     whole, walk = model, Walk.begin(start, labels)
     order, best = walk.rows, unclimbed(start)  # rows are swapped in place, so this keeps those of samples that leave
     for step in range(steps + 1):
         walk.gradient, scores = _look(model, walk.points, walk.labels, of if step < steps else None)
-        best.offer(walk.points, _standing(model, scores, walk.labels, stop))
+        best.offer(walk.points, standing(model, walk.points, scores, walk.labels, stop))
         if step == steps:
             break
-        going = best.standing[: len(walk.rows)] >= 0
+        going = best.standing[: len(walk.rows)] > -torch.inf
         if stop == "success" and step % model.sync_every == 0:
             gone = walk.release(going, [*ball.held, best.images, best.standing, best.steps])
             if len(walk.rows) == 0:
@@ -175,7 +195,35 @@ def climb(
                 model, going = whole.at(walk.rows), torch.ones_like(walk.rows, dtype=torch.bool)
         best.steps[: len(walk.rows)] += going if stop == "success" else 1
         ball.step(walk.points, walk.gradient, length)
+    if model.is_wavering:
+        _compare(model, walk, best)
     return best.at(order.argsort())
+
+
+def _compare(model: CountedModel, walk: Walk, best: Climb) -> None:
+    """Of a model that draws: the last point is better than the luckiest, but where independent looks say otherwise."""
+    rows = torch.nonzero(best.standing[: len(walk.rows)] > -torch.inf)[:, 0]
+    if len(rows) == 0:
+        return
+    view, labels = model.at(rows), walk.labels[rows]
+
+    def looked_at(points: Images) -> Tensor:
+        return ordered(view, view.looks(points, labels, CLOSE_LOOKS).scores, labels)[0]
+
+    luckiest, last = best.at(rows), walk.points[rows]
+    found = Climb(last, looked_at(last), luckiest.steps)
+    found.offer(luckiest.images, looked_at(luckiest.images))
+    best.put(rows, found)
+
+
+def ascend(
+    model: CountedModel, start: Images, labels: Labels, ball: Ball, *, length: float, steps: int, of: Gradient
+) -> tuple[Images, Steps]:
+    """The last of `steps` steps of `length` from `start`, which is used up, and how many there were of each sample."""
+    for _ in range(steps):
+        gradient, _ = model.ascent(start, labels, of)
+        ball.step(start, gradient.contiguous(), length)
+    return start, torch.full_like(labels, steps)
 
 
 def unclimbed(images: Images) -> Climb:
@@ -184,11 +232,21 @@ def unclimbed(images: Images) -> Climb:
     return Climb(images.clone(), standing, torch.zeros_like(standing, dtype=torch.int64))
 
 
-def _standing(model: CountedModel, scores: Scores, labels: Labels, stop: Stop) -> Tensor:
+def standing(model: CountedModel, points: Images, scores: Scores, labels: Labels, stop: Stop) -> Tensor:
+    """As in `Climb`, where points stand by the scores of a look."""
+    found, reached = ordered(model, scores, labels)
+    return found.masked_fill(model.finished(points, labels, reached), -torch.inf) if stop == "success" else found
+
+
+def ordered(model: CountedModel, scores: Scores, labels: Labels) -> tuple[Tensor, Tensor]:
+    """As in `Climb`, but that nobody is finished; and whether the aim is reached, by more than rounding."""
     margin, reached = model.standing(scores, labels)
-    if stop == "success":
-        return margin.clamp(min=0).masked_fill(reached, -torch.inf)
-    return torch.where(reached, margin, margin.clamp(min=0))
+    return torch.where(reached, margin, margin.clamp(min=0)), reached
+
+
+def unfinished(model: CountedModel, standing: Tensor) -> Rows:
+    """The samples that further climbs are for: where one look settles all, those that no point has fooled."""
+    return torch.nonzero(standing >= 0 if model.is_final else standing > -torch.inf)[:, 0]
 
 
 def _look(model: CountedModel, points: Images, labels: Labels, of: Gradient | None) -> tuple[Tensor, Scores]:

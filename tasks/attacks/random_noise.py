@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 
+from tasks.attacks.pgd import standing, unclimbed
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import length_of, radius, rowwise
@@ -21,6 +22,7 @@ from tasks.types import Images, Labels, Rows, Steps
     budget="eps",
     knowledge="score",
     targeting=("untargeted", "targeted"),
+    stops=True,
 )
 def random_noise(
     model: CountedModel,
@@ -36,10 +38,11 @@ def random_noise(
 
     Fawzi, Moosavi-Dezfooli and Frossard 2016, whose noise is the gaussian kind in l2: uniform on the sphere. Each
     value is drawn from [-1, 1], from a normal distribution, or is -1 or 1; then the whole is scaled so that its norm
-    is eps, and clipped to the box if any. Up to `tries` draws are made; the first that fools comes back, else the
-    one with the smallest margin. A single draw is not evaluated and costs no pass. Steps are the draws.
+    is eps, and clipped to the box if any. Up to `tries` draws are made, until a sample is finished (`tasks.counted`);
+    else the one with the smallest margin comes back. A single draw is not evaluated and costs no pass. Steps are the
+    draws.
     """
-    best, margin, made = images.clone(), torch.full_like(images[:, 0, 0, 0], torch.inf), torch.zeros_like(labels)
+    best, made = unclimbed(images), torch.zeros_like(labels)
     rows = torch.arange(len(labels), device=labels.device)
     for draw in range(tries):
         if len(rows) == 0:
@@ -48,15 +51,13 @@ def random_noise(
         made[rows] += 1
         if tries == 1:
             return noisy, made
-        view = model.at(rows)
         with torch.no_grad():
-            scores = view(noisy)
-        found, fools = view.margins(scores, labels[rows]), view.fooled(scores, labels[rows])
-        better = fools | (found < margin[rows])
-        best[rows] = torch.where(rowwise(better, noisy), noisy, best[rows])
-        margin[rows] = torch.minimum(found, margin[rows])
-        rows = rows[~fools]
-    return best, made
+            known = best.at(rows)
+            view, own = model.at(rows), labels[rows]
+            known.offer(noisy, standing(view, noisy, view.looks(noisy, own).scores, own, "success"))
+        best.put(rows, known)
+        rows = rows[known.standing > -torch.inf]
+    return best.images, made
 
 
 def _noisy(images: Images, rows: Rows, budget: Budget, streams: Streams, kind: str, draw: int) -> Images:

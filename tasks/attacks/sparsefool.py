@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tasks.attacks._class_boundary import settled
 from tasks.attacks._deepfool_walk import Rules, differs, walk
 from tasks.cases import Budget
 from tasks.counted import CountedModel
@@ -38,6 +39,7 @@ _FLAT = 1e-30
     budget="minimal",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    stops="drawing",
 )
 def sparsefool(
     model: CountedModel,
@@ -85,6 +87,7 @@ def sparsefool(
         with torch.no_grad():
             scores = view(tested)
         fools = differs(view, scores, left.labels) if published else view.fooled(scores, left.labels)
+        fools = fools if published else view.confirmed(tested, left.labels, fools)
         there = end.fools & (end.steps == 0)  # x_i itself fools, as misclassified images do
         found[left.rows] = torch.where(rowwise(there, points), points, tested)
         fooled[left.rows], made[left.rows] = fools | there, torch.where(there, step, step + 1)
@@ -95,6 +98,7 @@ def sparsefool(
     if not published:
         for _ in range(_THINNINGS):
             _thin(model, images, labels, found, torch.nonzero(fooled & (made > 0))[:, 0])
+        found = settled(model, images, labels, found)
     return found, made
 
 
@@ -170,7 +174,8 @@ def _thin(model: CountedModel, images: Images, labels: Labels, found: Images, ro
         tried = (few[going] + enough[going]) // 2
         points = torch.where(place[going] < rowwise(tried, place), dense[going], clean[going])
         with torch.no_grad():
-            fools = model.at(going).fooled(model.at(going)(points), labels[going])
+            view, own = model.at(going), labels[going]
+            fools = view.confirmed(points, own, view.fooled(view(points), own))
         better = going[fools]
         found[rows[better]] = points[fools]
         enough[going], few[going] = torch.where(fools, tried, enough[going]), torch.where(fools, few[going], tried)

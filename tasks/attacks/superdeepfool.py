@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from tasks.attacks._class_boundary import drawn_back, nearest
+from tasks.attacks._class_boundary import drawn_back, nearest, settled
 from tasks.attacks._deepfool_walk import BEYOND
 from tasks.cases import Budget
 from tasks.counted import CountedModel
@@ -31,6 +31,7 @@ _SETTLED = 0.99
     budget="minimal",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    stops="drawing",
 )
 def superdeepfool(
     model: CountedModel,
@@ -67,14 +68,14 @@ def superdeepfool(
         with torch.enable_grad():
             points = walk.points[rows].requires_grad_()
             scores = view(points)
-        fools, settled = walk.visit(rows, view, scores.detach(), labels[rows])
+        fools, slow = walk.visit(rows, view, scores.detach(), labels[rows])
         up, down = _pairs(view, scores.detach(), labels[rows], fools, walk.norms[rows], rivals)
         # Gradients even where all are done by now: what a sample costs must not depend on its neighbours.
         normal, length, norms = _nearest(scores, points, up, down, fools)
         walk.norms[rows] = walk.norms[rows].masked_fill(walk.steps[rows, None] == 0, 0.0).scatter(1, up, norms)
         flat = fools & length.isinf()
         worn = torch.where(fools, walk.projections[rows] >= steps, walk.walked[rows] >= inner_steps)
-        going = torch.nonzero(~(flat | worn | settled | (fools & (walk.walked[rows] == 0))))[:, 0]
+        going = torch.nonzero(~(flat | worn | slow | (fools & (walk.walked[rows] == 0))))[:, 0]
         rows, rivals = rows[going], min(_RIVALS, rivals)
         length = (length[going] + BEYOND).clamp(max=limit) * (1 + overshoot)
         walk.move(rows, normal[going], length, fools[going])
@@ -82,7 +83,8 @@ def superdeepfool(
     if len(rows) > 0:
         ends = images[rows], labels[rows], walk.best[rows], walk.margins[rows], walk.first_margins[rows]
         walk.best[rows] = drawn_back(model.at(rows), *ends)
-    return torch.where(rowwise(walk.distances.isfinite(), images), walk.best, walk.points), walk.steps
+    found = torch.where(rowwise(walk.distances.isfinite(), images), walk.best, walk.points)
+    return settled(model, images, labels, found), walk.steps
 
 
 def refuses(*, classes: int) -> Iterator[str]:
@@ -104,7 +106,8 @@ class _Walk:
 
     def visit(self, rows: Rows, model: CountedModel, scores: Scores, labels: Labels) -> tuple[Tensor, Tensor]:
         """Note what the scores say of the points of some rows; return which fool, and which of these got no closer."""
-        margins, fools = model.margins(scores, labels), model.fooled(scores, labels)
+        margins, fools = model.standing(scores, labels)
+        fools = model.confirmed(self.points[rows], labels, fools)
         first = self.steps[rows] == 0
         self.first_margins[rows] = torch.where(first, margins, self.first_margins[rows])
         before = self.distances[rows]

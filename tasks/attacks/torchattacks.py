@@ -7,7 +7,7 @@ from tasks.counted import CountedModel
 from tasks.packages import install
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Steps
+from tasks.types import Images, Labels, Rows, Steps
 
 _NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0"}
 
@@ -48,11 +48,11 @@ def torchattacks(
     # Without a seed of their own, some classes seed the global generators with 0.
     usual = {"seed": seed_of(streams), "n_classes": model.num_classes}
 
-    def run(module: PixelModel, pixels: Images) -> Images:
+    def run(module: PixelModel, pixels: Images, rows: Rows) -> Images:
         made = make(kind, (module.eval(),), parameters, ours, usual)
         if model.targets is not None:
             made.set_mode_targeted_by_label(quiet=True)
-        found: Images = made(pixels, classes(model, labels))
+        found: Images = made(pixels, classes(model, labels)[rows])
         return found
 
     return called(f"torchattacks' {attack}", run, model, images, streams)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tasks.attacks._fitting_set import too_many
 from tasks.attacks._universal_methods import Fitting, deepfool_pass, gradient_pass
-from tasks.cases import Budget
+from tasks.cases import Budget, Norm
 from tasks.counted import CountedModel
 from tasks.parameters import Count, NonNegative, Positive, Share
 from tasks.registry import component
@@ -34,7 +34,7 @@ def universal(
     streams: Streams,
     state: Mapping[str, Tensor],
     *,
-    method: Literal["gradient", "deepfool"] = "gradient",  # all of these are for `prepare`
+    method: Literal["gradient", "deepfool", "deepfool_linf"] = "gradient",  # all of these are for `prepare`
     passes: Count = 10,
     delta: Share = 0.0,
     batch: Count = 50,
@@ -59,8 +59,9 @@ def universal(
     "deepfool" is algorithm 1 of the first paper: in random order, each correctly classified image that v does not fool
     adds its DeepFool perturbation at x + v (l2, at most `steps`, `overshoot`), and v is projected on the ball. Each
     step measures the `candidates` class boundaries that were last seen nearest, with null all. It is slower and often
-    fools less. The study of Alvarez Cabrera 2020 has passes 10, delta 0.2, candidates null, fit_split: test, 1000
-    samples in natural order, standardised units and no box.
+    fools less. "deepfool_linf" is the same with DeepFool's linf steps, whatever the ball. The study of Alvarez Cabrera
+    2020 has passes 10, delta 0.2, candidates null, fit_split: test, 1000 samples in natural order, standardised units
+    and no box, and in linf DeepFool's linf steps.
     """
     perturbation = state["perturbation"].to(images.device, images.dtype)
     return (images + perturbation).clamp(*model.box), torch.ones_like(labels)
@@ -73,7 +74,7 @@ def prepare(
     budget: Budget,
     streams: Streams,
     *,
-    method: Literal["gradient", "deepfool"] = "gradient",
+    method: Literal["gradient", "deepfool", "deepfool_linf"] = "gradient",
     passes: Count = 10,
     delta: Share = 0.0,
     batch: Count = 50,
@@ -90,10 +91,11 @@ def prepare(
     fitting images whose prediction it changes, as both papers and the study count; `fooling_rate_correct`, the share
     of the correctly classified ones; the `passes` made, the `best_pass` that it is from, and its `norm`.
     """
-    if method == "deepfool":
-        go = deepfool_pass(steps=steps, overshoot=overshoot, candidates=candidates)
-    else:
+    if method == "gradient":
         go = gradient_pass(batch=batch, alpha=alpha, passes=passes)
+    else:
+        norm: Norm = "l2" if method == "deepfool" else "linf"
+        go = deepfool_pass(norm, steps=steps, overshoot=overshoot, candidates=candidates)
     fitting = Fitting(model, images, labels, budget, streams)
     perturbation = best = images.new_zeros(1, *images.shape[1:])
     fooled, made, best_pass = torch.zeros_like(fitting.correct), 0, 0

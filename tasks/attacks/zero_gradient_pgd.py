@@ -1,15 +1,16 @@
 """PGD that is not after an error but after the end of the gradient: how far it has to go until there is none."""
 
 import torch
+from torch import Tensor
 
 from tasks.attacks.pgd import Ball, Walk, random_point
 from tasks.cases import Budget
-from tasks.counted import CountedModel
+from tasks.counted import LOOKS, CountedModel
 from tasks.metrics import radius
 from tasks.parameters import Count, Positive
 from tasks.registry import component
 from tasks.streams import Streams
-from tasks.types import Images, Labels, Steps
+from tasks.types import Images, Labels, Rows, Steps
 
 
 @component(
@@ -20,6 +21,7 @@ from tasks.types import Images, Labels, Steps
     budget="eps",
     knowledge="white-box",
     targeting=("untargeted", "targeted"),
+    stops="drawing",
 )
 def zero_gradient_pgd(
     model: CountedModel,
@@ -50,6 +52,8 @@ def zero_gradient_pgd(
     for step in range(steps + 1):
         gradient, _ = model.ascent(walk.points, walk.labels, "head")
         walk.gradient, going = gradient.contiguous(), gradient.flatten(1).any(1)
+        if model.is_wavering:
+            going |= _moves_again(model, walk, torch.nonzero(~going)[:, 0])
         if step == steps or step % model.sync_every == 0:
             # One that has found a zero does not move until it is looked at, so it is still where it was found.
             gone = walk.release(going, ball.held)
@@ -61,3 +65,12 @@ def zero_gradient_pgd(
         made[walk.rows] += going
         ball.step(walk.points, walk.gradient, length)
     return found, made
+
+
+def _moves_again(model: CountedModel, walk: Walk, rows: Rows) -> Tensor:
+    """Where one look saw no gradient, the `rows`: whether another of as many as settle it sees one, (n,)."""
+    moves = torch.zeros_like(walk.rows, dtype=torch.bool)
+    for _ in range(LOOKS if len(rows) > 0 else 0):
+        gradient, _ = model.at(rows).ascent(walk.points[rows], walk.labels[rows], "head")
+        moves[rows] |= gradient.flatten(1).any(1)
+    return moves

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tasks.contracts.attack_rows import (
+    asks_about_finite_images,
     attacks_a_model_that_draws,
     is_the_same_in_any_batch,
     knows_its_norms,
@@ -194,6 +195,7 @@ PROMISES: tuple[Callable[[Subject], None], ...] = (
     minds_no_misclassified_sample,
     moves_pixels_at_the_ends_of_the_box,
     attacks_a_model_that_draws,
+    asks_about_finite_images,
     prepares_the_same_again,
 )
 """In the order in which they are asked: what needs little comes first."""

@@ -6,7 +6,7 @@ from tasks.contracts.attacking import Row, budget_of, predicted, rows_of, target
 from tasks.contracts.subject import Subject, UnaskedError, require
 from tasks.contracts.toys import Wavering, conv_net, linear, pixels, seeded
 from tasks.contracts.watched import Fragile
-from tasks.types import ModelError
+from tasks.types import AttackError, ModelError
 
 
 def knows_its_norms(subject: Subject) -> None:
@@ -28,6 +28,19 @@ def stops_where_scores_are_not_finite(subject: Subject) -> None:
         require("not finite for" in str(error), f"it failed otherwise: {error}")
     else:
         require(False, "it ended, as if the model had been asked where its scores are NaN")
+
+
+def asks_about_finite_images(subject: Subject) -> None:
+    """It asks the model about finite images only, also where there is no gradient or the model draws numbers."""
+    if subject.facts.knowledge == "none" or subject.facts.prepared:
+        raise UnaskedError("it never looks at the model while it attacks")
+    images = pixels(4)
+    for model, labels in ((linear(2, scale=0.0), None), (Wavering(0.3), predicted(Wavering(0.0), images))):
+        try:
+            rows_of(subject, images, model, labels=labels, draws=3)
+        except AttackError as error:
+            require("asked the model about images that are not finite" not in str(error), str(error))
+            raise
 
 
 def takes_one_sample(subject: Subject) -> None:

@@ -158,6 +158,18 @@ def takes_nan_for_robust(model, images, labels, budget, streams):
     return peeked(model, images, labels, budget, streams, torch.tensor(False))
 
 
+@breaks("asks_about_finite_images")
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="white-box")
+def divides_by_no_gradient(model, images, labels, budget, streams):
+    """It divides by the length of the gradient, and asks about what comes of that where there is none."""
+    gradient, _ = model.ascent(images, labels)
+    length = gradient.abs().amax((1, 2, 3), keepdim=True)
+    ahead = (images + budget.eps * gradient.sign() * length / length).clamp(*model.box)
+    with torch.no_grad():
+        model(ahead)
+    return ahead, torch.ones_like(labels)
+
+
 @breaks("looks_through_what_it_is_given")
 @component("attack", version=1, norms=("linf",), budget="eps", knowledge="score")
 def peeps(model, images, labels, budget, streams):
