@@ -173,7 +173,7 @@ def test_history_has_a_row_per_epoch_and_one_for_a_cell_not_trained(tmp_path):
     ]
     epochs = [
         {"epoch": epoch, "loss": 1 / epoch, "train_accuracy": 0.5, "validation_loss": None, "lr": 0.1, "seconds": 2.0}
-        | {"validation_accuracy": None, "test_accuracy": None if epoch < 10 else 0.75}
+        | {"validation_objective": None, "validation_accuracy": None, "test_accuracy": None if epoch < 10 else 0.75}
         for epoch in (2, 10, 1)
     ]
     store = store_of(tmp_path, wanted, histories=[("c", epochs), ("needed", epochs)])
