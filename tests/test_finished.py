@@ -6,7 +6,7 @@ from attack_toys import Toy, Wavering, attacked, case, linear, pixels, seeded
 from torch import nn
 
 from tasks import noise, registry
-from tasks.attacks.pgd import Ball, random_point
+from tasks.attacks._ball import Ball, random_point
 from tasks.cases import Budget
 from tasks.counted import CLOSE_LOOKS, LOOKS, CountedModel
 from tasks.judge import attack_samples
