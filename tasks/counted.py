@@ -82,14 +82,9 @@ class CountedModel(CountedPasses):
         return self._targets is not None
 
     @property
-    def has_shown_targets(self) -> bool:
-        """Whether anything that follows the targets has been asked for so far."""
-        return "targets" in self._shown
-
-    @property
-    def has_shown_finished(self) -> bool:
-        """Whether it has been asked so far what a look is worth."""
-        return "finished" in self._shown
+    def shown(self) -> frozenset[str]:
+        """What has been asked for so far: "targets", what can be "believed", or when a sample is "finished"."""
+        return frozenset(self._shown)
 
     @property
     def may_finish(self) -> bool:
@@ -100,6 +95,11 @@ class CountedModel(CountedPasses):
     @property
     def is_wavering(self) -> bool:
         """Whether one look settles nothing, because the model draws and somebody will judge what is found."""
+        self._shown.add("believed")
+        return self._wavers
+
+    @property
+    def _wavers(self) -> bool:
         return self._noise is not None and self._stopping != "look"
 
     @property
@@ -113,7 +113,7 @@ class CountedModel(CountedPasses):
 
         1 on the CPU, where looking costs nothing; more where a look waits for the device, and nothing else does.
         """
-        return 4 if self._samples.is_cuda and not self.is_wavering else 1
+        return 4 if self._samples.is_cuda and not self._wavers else 1
 
     def at(self, rows: Rows) -> Self:
         """The model for some rows of this batch (a row may occur more than once); their passes count for them."""
@@ -126,7 +126,6 @@ class CountedModel(CountedPasses):
 
         Costs as many forwards.
         """
-        self._shown.add("finished")
         with torch.no_grad():
             drawn = self._drawn(images, max(count, self._eot)) if self.is_wavering else self(images)[None]
         return Looks(drawn.mean(0), torch.stack([self.fooled(each, labels) for each in drawn]).double().mean(0))
@@ -136,7 +135,6 @@ class CountedModel(CountedPasses):
 
         On a model that is wavering it costs LOOKS forwards, and CLOSE_LOOKS more where all of them agree.
         """
-        self._shown.add("finished")
         if not self.is_wavering:
             return reached
         believed = reached.clone()

@@ -42,6 +42,16 @@ def undeclared(model, images, labels, budget, streams):
     return images, done.long()
 
 
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="score", stops="drawing")
+def half_declared(model, images, labels, budget, streams):
+    return undeclared(model, images, labels, budget, streams)
+
+
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="score")
+def believing(model, images, labels, budget, streams):
+    return images, model.confirmed(images, labels, model.fooled(model(images), labels)).long()
+
+
 def counted(model, count, stopping):
     samples = torch.arange(count)
     streams = Streams("one key", samples)
@@ -131,8 +141,14 @@ def test_the_votes_of_many_members_are_no_lottery():
 
 
 def test_an_attack_that_asks_when_a_sample_is_finished_says_so():
-    with pytest.raises(AttackError, match=r"does not declare it: add stops=True"):
-        attacked(linear(2), "test_finished:undeclared", LINF, pixels(3))
+    for name in ("undeclared", "half_declared"):  # the id of a case knows of a transfer only if it is True
+        with pytest.raises(AttackError, match=r"does not declare it: add stops=True"):
+            attacked(linear(2), f"test_finished:{name}", LINF, pixels(3))
+
+
+def test_an_attack_that_asks_what_can_be_believed_says_so():
+    with pytest.raises(AttackError, match=r"does not declare it: add stops='drawing'"):
+        attacked(linear(2), "test_finished:believing", LINF, pixels(3))
 
 
 @pytest.mark.parametrize("name", ["pgd", "bim"])
