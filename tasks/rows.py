@@ -54,11 +54,8 @@ def rows_of(
         found["seconds"] = found["seconds"].mean().expand(len(chosen))
     if "second_success" in found:
         found["second_success"] &= ~done_before[chosen]
-    if "member" in found:
-        member = found.pop("member")
-        columns["member"] = _sparse(member, member > 0, chosen, len(pairs))
     for name, column in found.items():
-        kept = torch.ones_like(arrived) if name in _ALWAYS else arrived
+        kept = column > 0 if name == "member" else torch.ones_like(arrived) if name in _ALWAYS else arrived
         columns[_NAMES.get(name, name)] = _sparse(column, kept & column.isfinite(), chosen, len(pairs))
     absent = pa.nulls(len(pairs))
     return pa.table([columns.get(field.name, absent).cast(field.type) for field in MEASURED], schema=MEASURED)
