@@ -42,11 +42,13 @@ def compare_attack(attack: Attack, model: CountedModel) -> None:
     """
     name, facts = attack.component.name, registry.describe("attack", attack.component.name).facts
     knowledge = facts.knowledge
-    is_deaf = model.is_targeted and not model.has_shown_targets
+    is_deaf = model.is_targeted and "targets" not in model.shown
     if "targeted" in facts.targeting and is_deaf and bool(model.forwards.any()):
         raise AttackError(f"{name} declares to aim at targets, and never looked at those it was given")
-    if model.has_shown_finished and not facts.stops:
+    if "finished" in model.shown and facts.stops is not True:
         raise AttackError(f"{name} asks when a sample is finished, and does not declare it: add stops=True")
+    if "believed" in model.shown and not facts.stops:
+        raise AttackError(f"{name} asks what can be believed, and does not declare it: add stops='drawing'")
     if knowledge != "white-box" and bool(model.backwards.any()):
         raise AttackError(f"{name} declares the knowledge {knowledge!r}, and took gradients of the model")
     if knowledge == "none" and bool(model.forwards.any()):

@@ -22,14 +22,14 @@ from tasks.compared import compare_attack, compare_passes
 from tasks.counted import CountedModel, Stopping
 from tasks.given import Given, in_batches
 from tasks.intact import intact
-from tasks.metrics import all_others, distances, frozen, margins, rowwise
-from tasks.noise import Noise, is_stochastic
-from tasks.passes import classifier, refuse_broken, scores_of
+from tasks.metrics import all_others, distances, frozen, rowwise
+from tasks.noise import is_stochastic
 from tasks.refusals import beyond_classes
 from tasks.returned import arrived, inside
 from tasks.rows import MEASURED, rows_of
 from tasks.streams import Streams
 from tasks.types import AttackError, Columns, Images, Labels, Rows, Steps
+from tasks.votes import vote
 
 __all__ = ["MEASURED", "attack_samples"]
 
@@ -119,27 +119,10 @@ class _Trial:
         self.num_classes = 0
 
     def predict(self, given: Given, key: str) -> Columns:
-        """The class that most draws predict (of classes with as many votes the likelier), and what goes with it.
-
-        `votes`: the share of the draws that predict the label, of a model that draws.
-        """
-        draws = self.case.attack.draws if self.stochastic else 1
-        votes = probabilities = mean = torch.zeros((), dtype=given.pixels.dtype, device=given.pixels.device)
-        streams = Streams(key, given.samples, given.targets)
-        for draw in range(draws):
-            with torch.no_grad():
-                noise = Noise(streams, torch.full_like(given.samples, draw)) if self.stochastic else None
-                scores = scores_of(self.model, given.pixels, self.fixed_batch, noise)
-                refuse_broken(scores.double().mul(0).sum(1), given.samples)
-                self.num_classes = scores.shape[1]
-                votes = votes + nn.functional.one_hot(scores.argmax(1), self.num_classes)
-                probabilities = probabilities + classifier(self.model).log_probabilities(scores).exp() / draws
-                mean = mean + scores / draws
-        predicted = (votes + probabilities / 2).argmax(1)
-        confidence = probabilities.gather(1, predicted[:, None])[:, 0]
-        found = {"pred": predicted, "confidence": confidence, "margin": margins(mean, given.labels)}
-        share = votes.gather(1, given.labels[:, None])[:, 0] / draws
-        return {**found, "votes": share} if self.stochastic else found
+        """A vote on images: see `tasks.votes`."""
+        draws = self.case.attack.draws if self.stochastic else None
+        found, self.num_classes = vote(self.model, given, key, draws, self.fixed_batch)
+        return found
 
     def run(self, given: Given, batch_size: int) -> Columns:
         """Attack every row; each further member of a cascade attacks those that withstood."""
@@ -163,7 +146,26 @@ class _Trial:
         member = self.case.attack.chain[number]
         key = f"{self.case.id}/{number}" if number else self.case.id
         streams = Streams(key, given.samples, given.targets)
-        counted = CountedModel(
+        counted = self._counted(member, given, streams)
+        inputs = counted.inputs(given.pixels)
+        started = time.perf_counter()
+        returned, steps = self._call(member, counted, inputs, given.labels, streams)
+        there = arrived(member.component.name, returned, steps, inputs, given.samples)
+        seconds = time.perf_counter() - started
+        returned = torch.where(rowwise(there, inputs), returned.detach(), inputs)
+        images, within = inside(member, returned, inputs, given.samples, counted.box)
+        return {
+            **self._votes(replace(given, pixels=counted.pixels(images)), there & within, key),
+            **distances(images, inputs, counted.centre),
+            "arrived": there,
+            "steps": steps,
+            "forwards": counted.forwards,
+            "backwards": counted.backwards,
+            "seconds": torch.full(steps.shape, seconds / len(steps), dtype=torch.float64),
+        }
+
+    def _counted(self, member: Attack, given: Given, streams: Streams) -> CountedModel:
+        return CountedModel(
             self.source,
             given.samples,
             member.budget,
@@ -175,46 +177,32 @@ class _Trial:
             stopping=self.stopping,
             by=member.component.name,
         )
-        inputs = counted.inputs(given.pixels)
-        started = time.perf_counter()
-        returned, steps = self._call(member, counted, inputs, given.labels, streams)
-        there = arrived(member.component.name, returned, steps, inputs, given.samples)
-        seconds = time.perf_counter() - started
-        returned = torch.where(rowwise(there, inputs), returned.detach(), inputs)
-        images, within = inside(member, returned, inputs, given.samples, counted.box)
-        looked_at = replace(given, pixels=counted.pixels(images))
-        judged = self.predict(looked_at, f"{key}/judge")
-        success = there & within & _is_fooled(judged["pred"], given)
+
+    def _votes(self, given: Given, usable: Tensor, key: str) -> Columns:
+        """What the model says of the returned images, of which only the `usable` ones count.
+
+        Of a model that draws there are independent votes, each for one purpose. Of images that are chosen among several
+        by a vote, the luckiest would be among the successes if that vote were also what is recorded. The first is
+        `success`; the second is for whoever chooses by the first; and who `leaves` a cascade has one apart.
+        """
+        judged = self.predict(given, f"{key}/judge")
+        success = usable & _is_fooled(judged["pred"], given)
+        if not self.stochastic:
+            return {**judged, "success": success, "leaves": success}
+        second = self.predict(given, f"{key}/second vote")
+        is_cascade = len(self.case.attack.chain) > 1
         return {
             **judged,
-            **self._second_vote(looked_at, there & within, key),
-            **distances(images, inputs, counted.centre),
-            "arrived": there,
             "success": success,
-            "leaves": self._leaves(looked_at, there & within, success, key),
-            "steps": steps,
-            "forwards": counted.forwards,
-            "backwards": counted.backwards,
-            "seconds": torch.full(steps.shape, seconds / len(steps), dtype=torch.float64),
+            "second_pred": second["pred"],
+            "second_votes": second["votes"],
+            "second_success": usable & _is_fooled(second["pred"], given),
+            "leaves": self._fools(given, usable, f"{key}/leaves") if is_cascade else success,
         }
 
-    def _second_vote(self, given: Given, counts: Tensor, key: str) -> Columns:
-        """What a model that draws says of the returned images once more, to whoever chose them by the first vote."""
-        if not self.stochastic:
-            return {}
-        voted = self.predict(given, f"{key}/second vote")
-        success = counts & _is_fooled(voted["pred"], given)
-        return {"second_pred": voted["pred"], "second_votes": voted["votes"], "second_success": success}
-
-    def _leaves(self, given: Given, usable: Tensor, success: Tensor, key: str) -> Tensor:
-        """Who is left out by the members of a cascade that follow.
-
-        A model that draws is asked for a vote apart: of those that several members try, each with a vote, the luckiest
-        would be among the successes, if the vote that lets a sample go were the one that is recorded.
-        """
-        if not self.stochastic or len(self.case.attack.chain) == 1:
-            return success
-        return usable & _is_fooled(self.predict(given, f"{key}/leaves")["pred"], given)
+    def _fools(self, given: Given, usable: Tensor, key: str) -> Tensor:
+        """Whether a vote finds the usable images to be what the attack wants, (n,)."""
+        return usable & _is_fooled(self.predict(given, key)["pred"], given)
 
     def _call(
         self, member: Attack, model: CountedModel, inputs: Images, labels: Labels, streams: Streams

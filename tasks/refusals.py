@@ -189,9 +189,8 @@ def _of_cell(name: str, component: Component, beside: Beside, *, foreign: bool) 
         return _part(cell[name])
     if name == "widths":
         architecture, dataset = cell["architecture"], cell["dataset"]
-        shape = registry.describe("dataset", dataset.name).facts.shape
         is_refused = _is_refused(architecture, dataset, foreign=foreign)
-        return None if is_refused else widths(architecture, shape, foreign=foreign)
+        return None if is_refused else widths(architecture, shape_of(dataset), foreign=foreign)
     value = _declared(cell["dataset"], name)
     if name == "shape" and isinstance(value, tuple) and component.kind == "architecture":
         # What its body is given.

@@ -52,13 +52,10 @@ def rows_of(
         columns["draws"] = pa.array([case.attack.draws] * len(pairs))
     if "seconds" in found:
         found["seconds"] = found["seconds"].mean().expand(len(chosen))
-    if "second_success" in found:
-        found["second_success"] &= ~done_before[chosen]
-    if "member" in found:
-        member = found.pop("member")
-        columns["member"] = _sparse(member, member > 0, chosen, len(pairs))
+    for name in {"second_success", "member"} & found.keys():
+        found[name] *= ~done_before[chosen]
     for name, column in found.items():
-        kept = torch.ones_like(arrived) if name in _ALWAYS else arrived
+        kept = column > 0 if name == "member" else torch.ones_like(arrived) if name in _ALWAYS else arrived
         columns[_NAMES.get(name, name)] = _sparse(column, kept & column.isfinite(), chosen, len(pairs))
     absent = pa.nulls(len(pairs))
     return pa.table([columns.get(field.name, absent).cast(field.type) for field in MEASURED], schema=MEASURED)

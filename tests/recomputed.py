@@ -50,7 +50,6 @@ class Grid:
             if told[case]["draws"] > 1 or any(row["draws"] for row in self.rows[case])
         }
         self.draws = {c: told[c]["draws"] if row["cell_id"] in drawing else None for c, row in self.cases.items()}
-        self.chooses = {case: bool(told[case]["then"]) for case in self.cases}
         self.targets = {case: json.dumps(told[case]["targets"]) for case in self.cases}
 
     @classmethod

@@ -62,7 +62,7 @@ def robust_accuracy(grid):
         draws, results = grid.draws[case], []
         for (sample,), rows in by(grid.rows[case], "sample").items():
             worst = min(rows, key=lambda r: (not r["success"], last(r["adv_votes"]), last(r["target"])))
-            chosen = len(rows) > 1 or grid.chooses[case]
+            chosen = len(rows) > 1
             fooled, votes = confirmed(worst) if chosen else worst["success"], worst["adv_votes"]
             votes = worst["second_votes"] if chosen and worst["second_votes"] is not None else votes
             right = all(r["clean_correct"] for r in rows)
@@ -100,7 +100,7 @@ def minimal_norm(grid):
             for rows in by((r for c in cases for r in grid.rows[c] if r["attacked"]), "sample", "target").values():
                 if {r["case_id"] for r in rows} == set(cases):
                     best = min(rows, key=lambda r: (not r["success"], last(r[column]), r["case_id"]))
-                    ok = confirmed(best) if len(cases) > 1 or grid.chooses[cases[0]] else best["success"]
+                    ok = confirmed(best) if len(cases) > 1 else best["success"]
                     tried.append({"row": best, "ok": ok, "x": best[column], "sample": best["sample"]})
             aims = {None: tried} if grid.targets[cases[0]] == "null" else {"each": tried, "best": []}
             for (_,), each in by(tried, "sample").items() if "best" in aims else ():
@@ -129,7 +129,6 @@ def fooling(grid):
         for r in grid.rows[case]:
             if r["attacked"]:
                 fooled = r["adv_pred"] is not None and r["adv_pred"] != r["clean_pred"]
-                fooled = confirmed(r, "fooled") if grid.chooses[case] else fooled
                 tried.append(r | {"fooled": fooled, "distance": r[norm]})
         aims = {None: tried} if grid.targets[case] == "null" else {"each": tried, "best": []}
         for each in by(tried, "sample").values() if "best" in aims else ():

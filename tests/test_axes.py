@@ -7,7 +7,7 @@ import pytest
 from test_query import wanted_row, written
 
 from grid.questions import TABLES
-from grid.results.page import RECEDING
+from grid.results.columns import RECEDING
 from grid.results.query import query, run_sql
 from grid.results.views import Contents, connect
 from tasks.config import CELL_AXES, LABELLED_AXES, SETTINGS

@@ -6,7 +6,7 @@ from attack_toys import Toy, Wavering, attacked, case, linear, pixels, seeded
 from torch import nn
 
 from tasks import noise, registry
-from tasks.attacks.pgd import Ball, random_point
+from tasks.attacks._ball import Ball, random_point
 from tasks.cases import Budget
 from tasks.counted import CLOSE_LOOKS, LOOKS, CountedModel
 from tasks.judge import attack_samples
@@ -40,6 +40,16 @@ class Coin(Toy):
 def undeclared(model, images, labels, budget, streams):
     done = model.finished(images, labels, model.fooled(model(images), labels))
     return images, done.long()
+
+
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="score", stops="drawing")
+def half_declared(model, images, labels, budget, streams):
+    return undeclared(model, images, labels, budget, streams)
+
+
+@component("attack", version=1, norms=("linf",), budget="eps", knowledge="score")
+def believing(model, images, labels, budget, streams):
+    return images, model.confirmed(images, labels, model.fooled(model(images), labels)).long()
 
 
 def counted(model, count, stopping):
@@ -127,12 +137,18 @@ def test_the_votes_of_many_members_are_no_lottery():
     rows = attack_samples(Coin(0.3), cascade, images, labels, torch.arange(300), batch_size=300).to_pylist()
     known = [row for row in rows if row["clean_correct"]]
     assert 0.2 < sum(row["success"] for row in known) / len(known) < 0.4
-    assert all((row["member"] is not None) == row["success"] for row in known)
+    assert all((row["member"] is not None) == row["success"] for row in rows)
 
 
 def test_an_attack_that_asks_when_a_sample_is_finished_says_so():
-    with pytest.raises(AttackError, match=r"does not declare it: add stops=True"):
-        attacked(linear(2), "test_finished:undeclared", LINF, pixels(3))
+    for name in ("undeclared", "half_declared"):  # the id of a case knows of a transfer only if it is True
+        with pytest.raises(AttackError, match=r"does not declare it: add stops=True"):
+            attacked(linear(2), f"test_finished:{name}", LINF, pixels(3))
+
+
+def test_an_attack_that_asks_what_can_be_believed_says_so():
+    with pytest.raises(AttackError, match=r"does not declare it: add stops='drawing'"):
+        attacked(linear(2), "test_finished:believing", LINF, pixels(3))
 
 
 @pytest.mark.parametrize("name", ["pgd", "bim"])

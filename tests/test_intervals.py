@@ -85,10 +85,12 @@ def test_with_one_row_a_sample_the_intervals_are_wilsons_and_the_normal_one(con)
     columns = {"run": np.zeros(20, int), "x": values, "k": (values > 0.7).astype(int), "n": np.ones(20, int)}
     for ours, usual in (
         ("rate_{end}(k, n)", "wilson_{end}(sum(k), sum(n))"),
-        ("ratio_{end}(x, n)", "mean_{end}(x)"),
+        ("ratio_{end}(x, n)", "avg(x) {sign} 1.959964e0 * stddev_samp(x) / sqrt(count(x))"),
     ):
         found, due = (
-            bounds(con, columns, ", ".join(f"{text.format(end=end)} AS {end}" for end in ("low", "high")))
+            bounds(
+                con, columns, f"{text.format(end='low', sign='-')} AS low, {text.format(end='high', sign='+')} AS high"
+            )
             for text in (ours, usual)
         )
         assert np.allclose(found, due, rtol=1e-12)

@@ -5,7 +5,8 @@ import torch
 from attack_toys import Toy, attacked, conv_net, linear, pixels
 from torch import nn
 
-from tasks.attacks.one_pixel import _children, _decoded, _paint, one_pixel
+from tasks.attacks._candidates import children, decoded, paint
+from tasks.attacks.one_pixel import one_pixel
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import frozen
@@ -138,7 +139,7 @@ def test_members_are_drawn_three_different_at_a_time():
     for step in range(300):
         drawn = Streams("key", torch.arange(2)).uniform("children", step, (6, 9), torch.float64)
         drawn[:, :, 3:] = 9.0  # where a child is out of range
-        for child in _children(members, drawn).flatten(0, 2):
+        for child in children(members, drawn).flatten(0, 2):
             a, b = (child == 1).nonzero()[:, 0].tolist(), (child == 0.5).nonzero()[:, 0].tolist()
             c = (child == 9).nonzero()[:, 0].tolist()
             assert (len(a), len(b), len(c)) == (1, 1, 1)
@@ -150,18 +151,18 @@ def test_what_is_out_of_range_is_drawn_anew():
     members = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64).view(1, 3, 1, 1).repeat(1, 1, 1, 3)
     drawn = Streams("key", torch.arange(1)).uniform("children", 0, (3, 6), torch.float64)
     drawn[:, :, :3] = torch.tensor([[0.7, 0.9, 0.0], [0.0, 0.9, 0.0], [0.5, 0.9, 0.0]])
-    children, fresh = _children(members, drawn), drawn[:, :, 3:].view(1, 3, 1, 3)
-    assert torch.equal(children[0, 0], fresh[0, 0])  # 1 + (0.5 - 0) / 2
-    assert bool((children[0, 1] == 0.25).all())  # 0 + (1 - 0.5) / 2
-    assert torch.equal(children[0, 2], torch.full_like(children[0, 2], 1.0))  # 0.5 + (1 - 0) / 2
+    bred, fresh = children(members, drawn), drawn[:, :, 3:].view(1, 3, 1, 3)
+    assert torch.equal(bred[0, 0], fresh[0, 0])  # 1 + (0.5 - 0) / 2
+    assert bool((bred[0, 1] == 0.25).all())  # 0 + (1 - 0.5) / 2
+    assert torch.equal(bred[0, 2], torch.full_like(bred[0, 2], 1.0))  # 0.5 + (1 - 0) / 2
 
 
 def test_every_pixel_can_be_painted_and_the_later_of_two_wins():
     images, counted = pixels(1, (2, 3, 5)), CountedModel(linear(shape=(2, 3, 5)), torch.arange(1), L0, num_classes=3)
     corners = torch.tensor([[0.0, 0.0, 0.1, 0.2], [1.0, 1.0, 0.3, 0.4], [1.0, 1.0, 0.5, 0.6]], dtype=torch.float64)
-    places, colours = _decoded(corners[None, None], counted, images)
+    places, colours = decoded(corners[None, None], counted, images)
     assert places[0, 0].tolist() == [[0, 14, 14]] * 2
-    _paint(images.flatten(2), places[:, 0], colours[:, 0])
+    paint(images.flatten(2), places[:, 0], colours[:, 0])
     assert images[0, :, 0, 0].tolist() == [0.1, 0.2]
     assert images[0, :, 2, 4].tolist() == [0.5, 0.6]
 

@@ -1,6 +1,8 @@
 """What callbacks watch: all that a training minimises; and that no other number and no other id depends on it."""
 
+import itertools
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ from tasks.needs import base_of, settled
 from tasks.training.batches import Data, Epochs
 from tasks.training.evaluation import evaluate, mean_objective
 from tasks.training.objective import Defense, adds_to_loss, mean_loss, objective
-from tasks.trainings.standard import standard
+from tasks.trainings.standard import decides_by_watching, standard
 
 SHARE = 0.2
 SMALL = Component("architecture", "mlp", 1, {"hidden": [32]})
@@ -187,6 +189,15 @@ def test_ids_of_cells_whose_training_is_what_it_was_are_what_they_were(tmp_path)
     (relu,) = ids(tmp_path)
     (head,) = ids(tmp_path, activation={"drelu": {"balancer": 1.0}}, training={**WATCHING, "watch": "head"})
     assert {"relu": relu, "head": head} == before
+
+
+def test_ids_go_by_what_is_watched_exactly_where_the_training_does():
+    described = registry.describe("training", "standard")
+    schedules, checkpoints = (get_args(described.parameters[name].type) for name in ("schedule", "checkpoint"))
+    assert len(schedules) == len(checkpoints) == 4
+    for early_stopping, schedule, checkpoint in itertools.product((None, 3), schedules, checkpoints):
+        said = {"early_stopping": early_stopping, "schedule": schedule, "checkpoint": checkpoint}
+        assert described.facts.watches(said) == decides_by_watching(**said)
 
 
 def test_two_ways_to_watch_are_one_cell_where_they_are_the_same(tmp_path):

@@ -1,11 +1,13 @@
 """What holds within an eps whatever attack is tried, and which vote says so: worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 from test_query import FREE, answer, sample_row, wanted_row, written
 
 from grid.results.query import query
 from grid.results.views import Contents, Slice, connect
-from tasks.schema import SAMPLES, WANTED
+from tasks.schema import PUBLISHED, SAMPLES, WANTED
 
 
 def hits(folder, cases, **asked):
@@ -71,6 +73,24 @@ def test_of_a_model_that_draws_the_second_vote_on_the_worst_image_decides(tmp_pa
     with connect(hits(tmp_path, cases, attack_json=DRAWING)) as con:
         (row,) = query(con, "worst_case", "g").to_pylist()
         assert (row["accuracy"], row["draws"], row["vote"]) == (pytest.approx(1 / 3), 10, "second")
+
+
+def test_of_several_targets_a_published_accuracy_stands_beside_the_one_that_robust_accuracy_has(tmp_path):
+    """Of a model that draws the luckiest target is nominated: on sample 1 it does not stand, on sample 2 it does."""
+    aims = ((0.4, 0.9, False, 1, 2), (0.9, 1.0, False, 1, 3), (0.3, 0.2, True, 2, 2), (0.8, 0.9, False, 2, 3))
+    rows = [
+        (sample, success, told | {"target": target})
+        for *vote, target in aims
+        for sample, success, told in [voted(*vote)]
+    ]
+    targeted = '{"draws": 10, "targets": [2, 3], "then": []}'
+    value = {"metric": "robust_accuracy", "value": 0.5, "source": "here", "note": ""}
+    published = written(tmp_path / "published.parquet", [{"case_id": "k0", "cell_id": "c"} | value], PUBLISHED)
+    contents = replace(hits(tmp_path, [(at(0.1), rows)], attack_json=targeted), published=[("g", published)])
+    with connect(contents) as con:
+        _, under_attack = answer(con, "robust_accuracy", "g", "accuracy", "n")
+        assert under_attack == (0.5, 2)
+        assert answer(con, "published", "g", "measured", "measured_n") == [under_attack]
 
 
 def test_rows_from_before_the_second_vote_say_that_the_first_decided(tmp_path):

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from grid.plan.asked import Asked, Block, GridSpec, Selection, Source
+from grid.plan.products import meetings, product
 from grid.plan.selection import select
 from tasks import registry
 from tasks.cases import Attack, Case, Probe
 from tasks.config import Cell, Component
-from tasks.needs import Base, base_of, draws, is_watching, settled, settled_training, stopping
+from tasks.needs import Base, base_of, draws, settled, stopping
 
 
 class Wanted(NamedTuple):
@@ -111,10 +112,10 @@ class _Walk:
 
     def cells(self) -> Iterator[tuple[Cell, Sequence[Ask]]]:
         """Every cell that is still asked for, at the first block that has it, with what all blocks ask of it."""
-        meetings = _meetings(self._spec.blocks)
+        shared = meetings(self._spec.blocks)
         for number, block in enumerate(self._spec.blocks):
-            for place, cell in enumerate(_product(block)):
-                places = meetings.get(cell.id) if meetings else None
+            for place, cell in enumerate(product(block)):
+                places = shared.get(cell.id) if shared else None
                 if places is None:
                     found = self._of_block(cell, number, place)
                 elif places[0] == (number, place):
@@ -231,33 +232,3 @@ def _chain(base: Base | None) -> dict[str, Cell]:
         found[base.cell.id] = base.cell
         base = base_of(base.cell)
     return found
-
-
-def _meetings(blocks: Sequence[Block]) -> dict[str, list[tuple[int, int]]]:
-    """Of each cell that is there several times, the blocks that have it and its number in each.
-
-    A block by itself has no cell twice, unless its trainings watch different things.
-    """
-    if len(blocks) < 2 and not any(_watches_several(block) for block in blocks):
-        return {}
-    first: dict[str, tuple[int, int]] = {}
-    shared: dict[str, list[tuple[int, int]]] = {}
-    for number, block in enumerate(blocks):
-        for place, cell in enumerate(_product(block)):
-            known = first.setdefault(cell.id, (number, place))
-            if known != (number, place):
-                shared.setdefault(cell.id, [known]).append((number, place))
-    return shared
-
-
-def _watches_several(block: Block) -> bool:
-    return len({training.parameters.get("watch") for training in block.parts["training"]}) > 1
-
-
-def _product(block: Block) -> Iterator[Cell]:
-    trainings = block.parts["training"]
-    alone = tuple(settled_training(training, adding=False) for training in trainings)
-    axes = replace(block, parts={**block.parts, "training": alone}).axes
-    cells = (Cell(*chosen) for chosen in itertools.product(*axes))  # type: ignore[arg-type] # in the order of CELL_LISTS
-    # What none of its trainings watches is settled already, whatever else a cell is made of.
-    return map(settled, cells) if any(map(is_watching, trainings)) else cells

@@ -1,4 +1,4 @@
-"""What a column of a table is, by its name: the one place that says so. Knows nothing of how it is shown.
+"""What a column of a table is, by its name: the one place that says so.
 
 x                        a number that was measured, with `x_low` and `x_high`, its interval
 n, n_x, x_n, absent      how many a number is over
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from tasks.config import CELL_AXES
+from grid.results.axes import AXES_OF_SOURCE
+from tasks.config import CELL_AXES, SETTINGS
 
 ABSENT = "—"
 """The cell of a value that is not there."""
@@ -29,6 +30,26 @@ LABELS = ("cell", "attack", "probe", "eps_label", "source", "transfer_from", *(f
 
 SAID = ("note", "attacks", "vote", "decided_by", "limited_by", "verdict", "reason")
 """What is said of what was found in a line: no two lines differ in what they are about by these."""
+
+RECEDING = (
+    *(f"source_{axis}" for axis in AXES_OF_SOURCE),
+    *(axis for axis in CELL_AXES if axis != "head"),
+    *("transfer_from", "source", "variant", "cell", "norm", "space", "box", "draws", "targets", "vote", "over"),
+    "complete",
+)
+"""Columns that a report names once if they are the same in every row in which they have a value."""
+
+OPTIONAL = (
+    *("note", "fit_fooling_rate", "decided_by", "limited_by", "epoch", "layer"),
+    *("validation_loss", "validation_objective", "validation_accuracy", "test_accuracy"),
+)
+"""Columns that a report leaves out if no row has a value in them."""
+
+USUAL = {f"{of}{name}": values[0] for name, values in SETTINGS.items() for of in ("", "source_")}
+"""What a cell is set to where nothing is said: as it is then, a report does not name it."""
+
+OF_METRIC = ("published", "as_published", "corrected", "measured")
+"""Columns whose unit the row's `metric` says."""
 
 
 def is_measured(field: pa.Field) -> bool:

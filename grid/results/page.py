@@ -10,8 +10,8 @@ together by their names:
     accuracy, *_accuracy, *_rate, and what stands beside a `metric` of such a name      per cent
 
 Columns of RECEDING that say the same in every row are named once, above it, and a procedure or a column of
-OPTIONAL or RECEDING that no row has is left out, as is one of USUAL that says in every row what is meant anyway. Knows
-nothing of where a table comes from.
+OPTIONAL or RECEDING that no row has is left out, as is one of USUAL that says in every row what is meant anyway: these
+names are those of `grid.results.columns`. Knows nothing of where a table comes from.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,31 +21,9 @@ from decimal import Decimal
 import pyarrow as pa
 
 from grid.questions import is_rate
-from grid.results.axes import AXES_OF_SOURCE
-from grid.results.columns import ABSENT, SPREAD, is_count
+from grid.results.columns import ABSENT, OF_METRIC, OPTIONAL, RECEDING, SPREAD, USUAL, is_count
 from grid.results.meanings import HEADINGS, MEANINGS, axis_of, column_of_n, lines_of, meaning_of_mean
 from grid.results.reading import for_reading
-from tasks.config import CELL_AXES, SETTINGS
-
-RECEDING = (
-    *(f"source_{axis}" for axis in AXES_OF_SOURCE),
-    *(axis for axis in CELL_AXES if axis != "head"),
-    *("transfer_from", "source", "variant", "cell", "norm", "space", "box", "draws", "targets", "vote", "over"),
-    "complete",
-)
-"""Columns that a report names once if they are the same in every row in which they have a value."""
-
-OPTIONAL = (
-    *("note", "fit_fooling_rate", "decided_by", "limited_by", "epoch", "layer"),
-    *("validation_loss", "validation_objective", "validation_accuracy", "test_accuracy"),
-)
-"""Columns that a report leaves out if no row has a value in them."""
-
-USUAL = {f"{of}{name}": values[0] for name, values in SETTINGS.items() for of in ("", "source_")}
-"""What a cell is set to where nothing is said."""
-
-OF_METRIC = ("published", "as_published", "corrected", "measured")
-"""Columns whose unit the row's `metric` says."""
 
 
 @dataclass(frozen=True)

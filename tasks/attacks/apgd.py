@@ -6,8 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tasks.attacks._ball import Ball, random_direction
+from tasks.attacks._climb import Climb, Stop, ordered, unclimbed, unfinished
 from tasks.attacks._dlr import Objective, dlr, dlr_towards, log_odds
-from tasks.attacks.pgd import Ball, Climb, Stop, ordered, random_direction, unclimbed, unfinished
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import best_others, length_of, radius, rowwise
@@ -149,7 +150,7 @@ def _objective(model: CountedModel, scores: Scores, walk: "_Walk", loss: Loss) -
 def _weighed(
     model: CountedModel, walk: "_Walk", plan: _Plan, scores: Scores, seen: Objective
 ) -> tuple[Objective, Tensor]:
-    """What was seen at the points, and how they stand, as in `Climb`: see `standing` of PGD."""
+    """What was seen at the points, and how they stand, as in `Climb`: see `standing` of the climb."""
     found, done = ordered(model, scores, walk.labels)
     leaving = plan.stop == "success" and model.may_finish
     if model.is_wavering:

@@ -5,7 +5,8 @@ from typing import Literal
 import torch
 
 from tasks.ascent import Gradient
-from tasks.attacks.pgd import Ball, ascend, climb
+from tasks.attacks._ball import Ball
+from tasks.attacks._climb import ascend, climb
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import radius
@@ -51,7 +52,7 @@ def bim(
     ball = Ball(images, budget, model.box)
     length = radius(budget) / steps
     if returns == "last":
-        return ascend(model, images.clone(), labels, ball, length=length, steps=steps, of=gradient)
+        return ascend(model, images, labels, ball, length=length, steps=steps, of=gradient)
     found = climb(model, images, labels, ball, length=length, steps=steps, stop=stop, of=gradient)
     return found.images, found.steps
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tasks.attacks._ball import random_direction
 from tasks.attacks._class_boundary import believed, false_position, nearest, settled, straight
 from tasks.attacks._fab_projection import step_to_hyperplane
-from tasks.attacks.pgd import random_direction
 from tasks.cases import Budget, Norm
 from tasks.counted import CountedModel
 from tasks.lone_class import lone_class

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tasks.attacks._candidates import children, decoded, first_members, paint
 from tasks.attacks._log_odds import log_odds
 from tasks.cases import Budget
 from tasks.counted import CountedModel
@@ -16,6 +17,8 @@ from tasks.refusals import refuse
 from tasks.registry import component
 from tasks.streams import Streams
 from tasks.types import AttackError, Images, Labels, Rows, Scores, Steps
+
+Stop = Literal["success", "confidence", "never"]
 
 
 @component(
@@ -58,14 +61,6 @@ def one_pixel(
     """
     refuse(AttackError, refuses(population=population))
 
-    def done(search: _Search) -> Tensor:
-        lowest = search.best_fitness if model.is_wavering else search.fitness.amin(1)
-        if stop == "confidence" and model.targets is None:
-            return lowest.sigmoid() < untargeted_stop
-        if stop == "confidence":
-            return (-lowest).sigmoid() > targeted_stop
-        return search.done if stop == "success" and model.may_finish else torch.zeros_like(search.done)
-
     images = images.contiguous()
     found, steps = images.clone(), torch.zeros_like(labels)
     with torch.no_grad():
@@ -77,16 +72,16 @@ def one_pixel(
         together, at_once = (max(1, values // images.shape[1:].numel()) for values in _sizes(images))
         # Samples have nothing to do with each other: some go through all their generations, then some more.
         for some in torch.split(rows, max(1, together // population)) if len(rows) > 0 else ():
-            members = _members(streams.at(some), images, population, pixels)
+            members = first_members(streams.at(some), images, population, pixels)
             search = _Search(model.at(some), some, images[some], labels[some], fitness[some], rounding[some], members)
             search.advance(members, at_once)
             for generation in range(1, generations + 1):
-                search = search.without(done(search), found)
+                search = search.without(search.is_over(stop, untargeted_stop, targeted_stop), found)
                 if len(search.rows) == 0:
                     break
                 steps[search.rows] = generation
                 drawn = search.draw(streams, range(generation, generations + 1))
-                search.advance(_children(search.members, drawn), at_once)
+                search.advance(children(search.members, drawn), at_once)
             search.without(torch.ones_like(search.fools), found)
     return found, steps
 
@@ -130,6 +125,15 @@ class _Search(PerSample):
         self.fools, self.done = (torch.zeros_like(rows, dtype=torch.bool) for _ in range(2))
         self.drawn = members.new_empty(len(rows), 0)
 
+    def is_over(self, stop: Stop, untargeted_stop: float, targeted_stop: float) -> Tensor:
+        """Which samples have what they are after, (n,)."""
+        lowest = self.best_fitness if self.model.is_wavering else self.fitness.amin(1)
+        if stop == "confidence" and self.model.targets is None:
+            return lowest.sigmoid() < untargeted_stop
+        if stop == "confidence":
+            return (-lowest).sigmoid() > targeted_stop
+        return self.done if stop == "success" and self.model.may_finish else torch.zeros_like(self.done)
+
     def draw(self, streams: Streams, ahead: range) -> Tensor:
         """The numbers of the next generation, (n, population, 3 + genes): those of several are drawn at once."""
         if self.drawn.shape[1] == 0:
@@ -149,7 +153,7 @@ class _Search(PerSample):
         """
         own = torch.arange(len(self.rows), device=self.rows.device).repeat_interleave(candidates.shape[1])
         model, labels = self.model.at(own), self.labels[own]
-        places, colours = _decoded(candidates, self.model, self.images)
+        places, colours = decoded(candidates, self.model, self.images)
         batches = -(-len(own) // at_once)
         parts = zip(places.chunk(batches, 1), colours.chunk(batches, 1), strict=True)
         scores = torch.cat([self._scores(*part) for part in parts], 1).flatten(0, 1)
@@ -186,8 +190,8 @@ class _Search(PerSample):
     def _painted_with(self, candidates: Tensor, rows: Rows) -> Images:
         """The images of some rows, each with its candidate, of those for all rows, painted."""
         painted = self.images[rows]
-        places, colours = _decoded(candidates[rows][:, None], self.model, self.images)
-        _paint(painted.flatten(2), places[:, 0], colours[:, 0])
+        places, colours = decoded(candidates[rows][:, None], self.model, self.images)
+        paint(painted.flatten(2), places[:, 0], colours[:, 0])
         return painted
 
     def _scores(self, places: Tensor, colours: Tensor) -> Scores:
@@ -199,7 +203,7 @@ class _Search(PerSample):
         canvas, painter = self.canvas
         flat, places = canvas.flatten(2), places.flatten(0, 1)
         before = flat.gather(2, places)
-        _paint(flat, places, colours.flatten(0, 1))
+        paint(flat, places, colours.flatten(0, 1))
         scores = painter.looks(canvas, self.labels.repeat_interleave(count)).scores
         flat.scatter_(2, places, before)  # the canvas is clean again
         return scores.view(len(self.rows), count, -1)
@@ -219,42 +223,3 @@ class _Search(PerSample):
 def _sizes(images: Images) -> tuple[int, int]:
     """How many pixel values to work on together, and in one pass: on a CPU convolutions slow down beyond its cache."""
     return (1 << 24, 1 << 24) if images.is_cuda else (1 << 21, 1 << 18)
-
-
-def _members(streams: Streams, images: Images, population: int, pixels: int) -> Tensor:
-    """The first generation, (n, population, pixels, 2 + channels)."""
-    places = streams.uniform("places", 0, (population, pixels, 2), images.dtype)
-    colours = streams.normal("colours", 0, (population, pixels, images.shape[1]), images.dtype)
-    return torch.cat([places, colours.mul_(0.5).add_(0.5).clamp_(0, 1)], dim=3)
-
-
-def _children(members: Tensor, drawn: Tensor) -> Tensor:
-    """A child for each member, by numbers in [0, 1), (n, population, 3 + genes)."""
-    count = members.shape[1]
-    a = (drawn[:, :, 0] * count).long()
-    b = (drawn[:, :, 1] * (count - 1)).long()
-    b += b >= a
-    c = (drawn[:, :, 2] * (count - 2)).long()
-    c += c >= torch.minimum(a, b)
-    c += c >= torch.maximum(a, b)
-    first = torch.arange(len(members), device=members.device)[:, None] * count
-    parents = members.flatten(0, 1).index_select(0, (torch.stack([a, b, c]) + first).flatten()).view(3, *members.shape)
-    children = torch.add(parents[0], parents[1] - parents[2], alpha=0.5)
-    fresh = drawn[:, :, 3:].view_as(children)
-    return torch.where((children < 0) | (children > 1), fresh, children)
-
-
-def _decoded(candidates: Tensor, model: CountedModel, images: Images) -> tuple[Tensor, Tensor]:
-    """What candidates paint where: pixels and values, both (n, candidates, channels, pixels)."""
-    _, channels, height, width = images.shape
-    row = (candidates[..., 0] * height).long().clamp_(max=height - 1)
-    column = (candidates[..., 1] * width).long().clamp_(max=width - 1)
-    places = (row * width + column)[:, :, None].expand(-1, -1, channels, -1)
-    colours = candidates[..., 2:].transpose(2, 3).flatten(0, 1)
-    return places, model.inputs(colours[..., None])[..., 0].view(places.shape)
-
-
-def _paint(flat: Images, places: Tensor, colours: Tensor) -> None:
-    """Write pixels into images, (m, channels, height * width), one after the other: two may share a place."""
-    for pixel in range(places.shape[2]):
-        flat.scatter_(2, places[:, :, pixel, None], colours[:, :, pixel, None])

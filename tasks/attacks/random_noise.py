@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from tasks.attacks.pgd import standing, unclimbed
+from tasks.attacks._climb import standing, unclimbed
 from tasks.cases import Budget
 from tasks.counted import CountedModel
 from tasks.metrics import length_of, radius, rowwise

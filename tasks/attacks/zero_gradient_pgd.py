@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from tasks.attacks.pgd import Ball, Walk, random_point
+from tasks.attacks._ball import Ball, random_point
+from tasks.attacks._climb import Walk
 from tasks.cases import Budget
 from tasks.counted import LOOKS, CountedModel
 from tasks.metrics import radius

@@ -114,7 +114,7 @@ def standard(
     device = model.mean.device
     stepper = make_optimizer(model, optimizer, momentum, weight_decay, nesterov=nesterov)
     minimised = objective(defense, model)
-    decides = early_stopping is not None or schedule == "plateau" or checkpoint == "best_watched"
+    decides = decides_by_watching(early_stopping=early_stopping, schedule=schedule, checkpoint=checkpoint)
     loop = Loop(
         step=Step(model, minimised, stepper, precision),
         learned=Epochs(train, device, seed, validation, samples),
@@ -167,6 +167,11 @@ def refuses(
         yield from too_few(train_samples, validation, samples)
     if natural_epochs and defense is not None and any(each.facts.has_base(each.parameters) for each in defense.all):
         yield f"training: {defense.name} learns from a model of its own, so that natural_epochs cannot go with it"
+
+
+def decides_by_watching(*, early_stopping: int | None, schedule: str, checkpoint: str) -> bool:
+    """Whether a training decides anything by the loss it watches; as the fact `unwatched` has it, which ids go by."""
+    return early_stopping is not None or schedule == "plateau" or checkpoint == "best_watched"
 
 
 def _needs_validation(what: str) -> str:

@@ -1,22 +1,23 @@
 -- Published values beside what was measured: beside each cell, and beside the mean over seeds.
 -- A published rate has the Wilson interval of the `published_n` images it is over; any other number one as wide as the
 -- measured one would be over so many. Both are narrower where a value is over some of the images (the successful ones).
+-- What is measured is as the tables have it: accuracies as in robust_accuracy, rates as in transfer.
 
 -- One row per (grid, case, metric) of a case that a value is published about.
 CREATE VIEW base.measured AS
 WITH rows AS (
-    SELECT a.grid, s.*, s.attacked AND coalesce(s.adv_pred <> s.clean_pred, false) AS fooled
-    FROM main.coverage AS a JOIN main.samples AS s ON s.case_id = a.case_id AND s.position < a.samples_wanted
-    WHERE (a.grid, a.case_id) IN (SELECT (grid, case_id) FROM main.published)
+    FROM base.judged WHERE (grid, case_id) IN (SELECT (grid, case_id) FROM main.published)
 ), by_sample AS (
     SELECT
-        grid, case_id, sample, bool_and(clean_correct) AS clean, NOT bool_or(success OR NOT clean_correct) AS robust,
-        count(*) FILTER (attacked) AS attacked, count(*) FILTER (success) AS success,
-        count(*) FILTER (fooled) AS fooled
+        grid, case_id, sample, bool_and(clean_correct) AS clean, count(*) FILTER (attacked) AS attacked,
+        count(*) FILTER (success) AS success, count(*) FILTER (fooled) AS fooled,
+        count(*) > 1 AS chosen,
+        arg_min({success: success, second: second_success}, (NOT success, adv_votes, target)) AS worst
     FROM rows GROUP BY grid, case_id, sample
 ), rates AS (
     SELECT
-        grid, case_id, count(*) AS n, count(*) FILTER (clean) AS clean, count(*) FILTER (robust) AS robust,
+        grid, case_id, count(*) AS n, count(*) FILTER (clean) AS clean,
+        count(*) FILTER (clean AND NOT decided(chosen, worst.success, worst.second)) AS robust,
         sum(attacked)::BIGINT AS attacked,
         {value: rate(success, attacked), low: rate_low(success, attacked),
             high: rate_high(success, attacked)} AS success,

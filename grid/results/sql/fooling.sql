@@ -8,7 +8,7 @@
 -- Parameter: $grid, the name of the grid.
 WITH rows AS (
     SELECT
-        case_id, sample, target, adv_votes, decided(chooses, fooled, second_fooled) AS fooled, second_fooled,
+        case_id, sample, target, adv_votes, fooled, second_fooled,
         distance_in(coalesce(norm, 'linf'), l0, l1, l2, linf) AS distance,
         CASE norm WHEN 'linf' THEN relative_linf ELSE relative_l2 END AS relative,
         adv_confidence AS confidence, l2, l0, l0_values, steps, seconds

@@ -52,8 +52,9 @@ CREATE MACRO voted_low(k, n, doubt) AS CASE WHEN n > 0 THEN
 CREATE MACRO voted_high(k, n, doubt) AS CASE WHEN n > 0 THEN
     wilson_high(k / n * voted_n(k, n, doubt), voted_n(k, n, doubt)) END;
 
--- Whether an image that was chosen among several (`chosen`: the worst of attacks, of targets, of a cascade) is one: of
--- a model that draws, the vote that chose it is the luckiest, so that the second one decides, where there is one.
+-- Whether an image that was chosen among several (`chosen`: the worst of attacks or of targets) is one: of a model that
+-- draws, the vote that chose it is the luckiest, so that the second one decides, where there is one. What a cascade
+-- returns was chosen by a vote of its own, which is in no column.
 CREATE MACRO decided(chosen, first, second) AS CASE WHEN chosen THEN coalesce(second, first) ELSE first END;
 
 -- How far an image is in a norm, of a row of `samples`, and whether that is within eps, up to the judge's rounding.
@@ -64,10 +65,6 @@ CREATE MACRO is_within(distance, eps) AS distance <= eps * (1 + 1e-4) + 1e-6;
 -- How far a distribution function of n samples is from that of all, at most and everywhere at once, in 95 % of cases:
 -- the inequality of Dvoretzky, Kiefer and Wolfowitz with Massart's constant (1990).
 CREATE MACRO band(n) AS sqrt(ln(2 / 0.05e0) / (2 * nullif(n, 0)));
-
--- Bounds of the 95 % normal interval of the mean of x, an aggregate; null below two values.
-CREATE MACRO mean_low(x) AS avg(x::DOUBLE) - 1.959964e0 * stddev_samp(x::DOUBLE) / sqrt(count(x));
-CREATE MACRO mean_high(x) AS avg(x::DOUBLE) + 1.959964e0 * stddev_samp(x::DOUBLE) / sqrt(count(x));
 
 -- The standard deviation of a sample x, an aggregate; null below two values and where one is infinite.
 CREATE MACRO deviation(x) AS CASE WHEN bool_and(isfinite(x)) THEN stddev_samp(x) FILTER (isfinite(x)) END;

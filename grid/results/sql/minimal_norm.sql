@@ -9,7 +9,7 @@
 --     decides. Samples at or beyond the wanted count are left out.
 -- Parameter: $grid, the name of the grid.
 WITH asked AS (
-    SELECT a.*, v.draws, v.chooses, v.targets
+    SELECT a.*, v.draws, v.targets
     FROM coverage AS a JOIN base.votes AS v ON v.grid = a.grid AND v.case_id = a.case_id
     WHERE a.grid = $grid AND a.eps IS NULL
 ), together AS (
@@ -31,7 +31,7 @@ WITH asked AS (
     )
 ), rows AS (
     SELECT
-        case_id, sample, target, chooses, success, second_success, unnest([
+        case_id, sample, target, success, second_success, unnest([
             {place: 1, x: l0::DOUBLE}, {place: 2, x: l1::DOUBLE}, {place: 3, x: l2::DOUBLE},
             {place: 4, x: linf::DOUBLE}, {place: 5, x: relative_l2::DOUBLE}, {place: 6, x: mse::DOUBLE},
             {place: 7, x: steps::DOUBLE}
@@ -40,7 +40,7 @@ WITH asked AS (
 ), tried AS (
     SELECT
         l.line, r.place, r.sample, r.target, arg_min(
-            {x: r.x, success: r.success, second: r.second_success, chosen: l.attacks > 1 OR r.chooses},
+            {x: r.x, success: r.success, second: r.second_success, chosen: l.attacks > 1},
             (NOT r.success, r.x, r.case_id)
         ) AS nearest
     FROM lines AS l JOIN rows AS r ON list_contains(l.members, r.case_id)

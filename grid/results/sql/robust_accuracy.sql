@@ -3,13 +3,13 @@
 --     one row per case. Samples at or beyond the wanted count are left out. A sample under several targets is one
 --     sample, and robust if it withstands them all. `attack` is its label without the eps, which is a column. Of a cell
 --     whose model draws, `draws` says how many decide a prediction, there is a clean row for each such number, the
---     intervals contain the error of the votes, and what chooses among images (a cascade, several targets) is decided
---     by the second vote on the chosen one.
+--     intervals contain the error of the votes, and of several targets the image on which the first vote was worst is
+--     only nominated: its second vote decides.
 -- Parameter: $grid, the name of the grid.
 WITH images AS (
     SELECT
         cell_id, case_id, draws, sample, bool_and(clean_correct) AS is_right, any_value(clean_votes) AS clean_votes,
-        count(*) > 1 OR bool_or(chooses) AS chosen,
+        count(*) > 1 AS chosen,
         arg_min({success: success, second: second_success, votes: adv_votes, second_votes: second_votes},
             (NOT success, adv_votes, target)) AS worst
     FROM base.judged WHERE grid = $grid GROUP BY cell_id, case_id, draws, sample

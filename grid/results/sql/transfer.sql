@@ -14,8 +14,7 @@ WITH asked AS (
     SELECT cell_id, any_value(axes) AS axes, min(cell_label) AS label FROM base.all_wanted GROUP BY cell_id
 ), by_sample AS (
     SELECT
-        case_id, sample, count(*) AS n, count(*) FILTER (decided(chooses, fooled, second_fooled)) AS k,
-        count(*) FILTER (decided(chooses, success, second_success)) AS success
+        case_id, sample, count(*) AS n, count(*) FILTER (fooled) AS k, count(*) FILTER (success) AS success
     FROM base.attempts WHERE grid = $grid GROUP BY case_id, sample
 ), measured AS (
     SELECT

@@ -162,26 +162,25 @@ LEFT JOIN stored AS s ON s.grid = a.grid AND s.case_id = a.case_id
 LEFT JOIN own AS o ON o.case_id = a.case_id
 LEFT JOIN training AS t ON t.cell_id = a.cell_id;
 
--- One row per (grid, case) of an attack. `draws`: how many draws of the cell's model decide a prediction, null if it draws
--- none: an attack on such a one always says 1. `chooses`: a cascade, whose image is chosen among those of its members.
--- `targets`: the classes aimed at, as JSON, or 'all'; null if untargeted.
+-- One row per (grid, case) of an attack. `draws`: how many draws of the cell's model decide a prediction, null if it
+-- draws none: an attack on such a one always says 1. `targets`: the classes aimed at, as JSON, or 'all'; null if
+-- untargeted.
 CREATE VIEW base.votes AS
 WITH drawing AS (SELECT DISTINCT cell_id FROM main.samples WHERE draws IS NOT NULL), asked AS (
     SELECT
         grid, case_id, any_value(cell_id) AS cell_id, any_value((attack_json ->> '$.draws')::BIGINT) AS draws,
-        bool_or(coalesce(json_array_length(attack_json -> '$.then'), 0) > 0) AS chooses,
         any_value(attack_json ->> '$.targets') AS targets
     FROM main.wanted WHERE attack IS NOT NULL GROUP BY grid, case_id
 )
 SELECT
-    a.grid, a.case_id, a.chooses, a.targets,
+    a.grid, a.case_id, a.targets,
     CASE WHEN a.draws > 1 OR d.cell_id IS NOT NULL THEN coalesce(a.draws, 1) END AS draws
 FROM asked AS a LEFT JOIN drawing AS d USING (cell_id);
 
 -- One row per sample (and target) of a grid, below the wanted count, attacked or not. `fooled`: the prediction changed.
 CREATE VIEW base.judged AS
 SELECT
-    a.grid, s.* EXCLUDE (draws), v.draws, v.chooses, coalesce(s.adv_pred <> s.clean_pred, false) AS fooled,
+    a.grid, s.* EXCLUDE (draws), v.draws, coalesce(s.adv_pred <> s.clean_pred, false) AS fooled,
     coalesce(s.second_pred <> s.clean_pred, fooled) AS second_fooled
 FROM base.grid_cases AS a
 JOIN main.samples AS s ON s.case_id = a.case_id AND s.position < a.samples_wanted

@@ -49,7 +49,7 @@ WITH asked AS (
 ), nominated AS (
     SELECT
         budget, sample, arg_min({attack: attack, success: decided(true, success, second_success),
-            votes: coalesce(second_votes, adv_votes), vote: CASE WHEN second_success IS NULL 
+            votes: coalesce(second_votes, adv_votes), vote: CASE WHEN second_success IS NULL
                 THEN 'first (too low)' ELSE 'second' END},
             (NOT success, adv_votes, CASE WHEN draws THEN (distance, case_id, target) END,
             -num_broken, NOT is_member, attack, case_id, target)) AS worst
