@@ -25,7 +25,7 @@ CORRECTED = {("worst_case", "accuracy"), ("worst_case", "accuracy_low"), ("worst
 """Columns of tables with other values: within an eps only what the attacks with this eps had found was counted."""
 
 REDONE = {"3e103b1": ("4d43bba817548572", "8d6b9f55e7dfcd88")}
-"""The one case of a store that is another one by now: PGD in a transfer, which left where it barely fooled the source."""
+"""The one case of a store that is another by now: PGD in a transfer left where it barely fooled the source."""
 
 ANSWERS = {
     f"{folder.name}: {' '.join(known['words'])}": (folder, known)

@@ -63,7 +63,8 @@ def test_the_tables_of_the_geometry_study_are_made_on_real_images(tmp_path):
     store = tmp_path / "store"
     result = call(
         "launch", ROOT / "specs/geometry.yaml", "--profile", "smoke", "--store", store, "--address", "inline",
-        "--data-root", data, "--set", "cells.*.dataset={cifar10: {jpeg: false}}", "--set", "samples.count=8", "--set", "cells.*.training.samples=400",
+        "--data-root", data, "--set", "cells.*.dataset={cifar10: {jpeg: false}}",
+        "--set", "samples.count=8", "--set", "cells.*.training.samples=400",
         "--set", "exclude=[{attack: fgsm, eps: [0.005, 0.01]}]",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
