@@ -1,5 +1,6 @@
 """The tables of attacks, recomputed: {what a line is about: its numbers}, as `LINES` names the columns of each."""
 
+import json
 from collections import defaultdict
 
 import pytest
@@ -153,12 +154,18 @@ def fooling(grid):
     return found
 
 
+def asked_of(row):
+    """The attack, whatever the harness says of when a sample is finished."""
+    attack = json.loads(row["attack_json"])
+    return json.dumps([{**each, "stopping": None, "then": None} for each in (attack, *attack.get("then", []))])
+
+
 def transfer(grid):
     found = {}
-    moved = {row["attack_json"] for row in grid.cases.values() if row["source_cell_id"]}
+    moved = {asked_of(row) for row in grid.cases.values() if row["source_cell_id"]}
     labels = {row["cell_id"]: row["cell_label"] for row in grid.cases.values()}
     for case, row in grid.cases.items():
-        if row["attack_json"] in moved:
+        if asked_of(row) in moved:
             attacked = [r for r in grid.rows[case] if r["attacked"]]
             clusters = list(by(attacked, "sample").values())
             fooled = [[r["adv_pred"] not in (None, r["clean_pred"]) for r in each] for each in clusters]

@@ -80,7 +80,7 @@ def test_an_edited_spec_moves_the_tables_and_deletes_nothing(tmp_path):
     launch(write_spec(tmp_path, attacks=[{"fgsm": {"eps": 0.3}}]), store)
     assert len(rows(store)) == before + 80
     table = answered(call("table", store, "robust_accuracy", "--json"))
-    assert {(row["attack"], row["eps"]) for row in table if row["eps"]} == {("fgsm", "0.3")}
+    assert {(row["attack"], row["eps"]) for row in table if row["eps"]} == {("fgsm", 0.3)}
     assert "nothing was missing" in launch(write_spec(tmp_path), store).stderr
 
 

@@ -24,6 +24,9 @@ RESULTS = ("cells", "prepared", "shards", "training", "failures", "store.json")
 CORRECTED = {("worst_case", "accuracy"), ("worst_case", "accuracy_low"), ("worst_case", "accuracy_high")}
 """Columns of tables with other values: within an eps only what the attacks with this eps had found was counted."""
 
+REDONE = {"3e103b1": ("4d43bba817548572", "8d6b9f55e7dfcd88")}
+"""The one case of a store that is another one by now: PGD in a transfer, which left where it barely fooled the source."""
+
 ANSWERS = {
     f"{folder.name}: {' '.join(known['words'])}": (folder, known)
     for folder in FOLDERS
@@ -42,6 +45,19 @@ def old(request, tmp_path, monkeypatch):
 def results(folder):
     files = (path for name in RESULTS for path in [folder / "store" / name, *(folder / "store" / name).rglob("*")])
     return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.is_file()}
+
+
+def with_what_is_redone(before, after, folder):
+    """What there was, and beside it the one shard of the case that is done again."""
+    new = f"store/shards/{REDONE[folder.name][1]}/0-12.parquet"
+    return before | {new: after[new]}
+
+
+def is_redone(row, columns, folder):
+    """Whether a row, as it was, is about the case that is done again."""
+    named = dict(zip(columns, row, strict=True))
+    of_source = "source=softmax" in str(named.get("attack")) or {"softmax", "softrmax"} <= {*map(str, row)}
+    return REDONE[folder.name][0] in row or ("pgd(" in str(named.get("attack")) and of_source)
 
 
 def launch(*words):
@@ -99,28 +115,34 @@ def what_changed(*overrides):
     return "\n".join(["ids changed:", *lines] if lines else ["every id is in the store"])
 
 
-def test_a_plan_of_the_same_spec_says_that_nothing_is_missing(old):
+def test_a_plan_of_the_same_spec_says_that_nothing_is_missing_but_what_misled(old):
     before = results(old)
-    assert lacks(plan()) == {}, what_changed()
-    assert "nothing is missing" in call("plan", "spec.yaml", "--store", "store").stdout
+    assert lacks(plan()) == {"shards_to_run": 1, "samples": 12}, what_changed()
+    assert what_changed() == 'ids changed:\nattack.stopping: "-" is now "never"'
     assert results(old) == before
 
 
-def test_a_launch_of_the_same_spec_runs_nothing_and_leaves_every_result_as_it_is(old):
+def test_a_launch_of_the_same_spec_runs_that_alone_and_leaves_every_result_as_it_is(old, request):
+    folder = request.node.callspec.params["old"]
     before = results(old)
     assert len(before) > 10
-    facts = launch()
-    done = [facts[name] for name in ("outcome", "cells", "shards", "samples")]
-    assert done == ["complete", 0, 0, 0], what_changed()
-    assert results(old) == before
+    for shards, samples in ((1, 12), (0, 0)):
+        facts = launch()
+        done = [facts[name] for name in ("outcome", "cells", "shards", "samples")]
+        assert done == ["complete", 0, shards, samples], what_changed()
+        after = results(old)
+        assert after == with_what_is_redone(before, after, folder)
+    assert "nothing is missing" in call("plan", "spec.yaml", "--store", "store").stdout
 
 
 @pytest.mark.parametrize("words", [("resume", "store", "--address", "inline", "--quiet"), ("tidy", "store")])
-def test_resuming_and_tidying_leave_every_result_as_it_is(old, words):
+def test_resuming_and_tidying_leave_every_result_as_it_is(old, words, request):
     before = results(old)
     result = call(*words)
     assert result.exit_code == 0, f"{result.output}\n{what_changed()}"
-    assert results(old) == before
+    after = results(old)
+    is_tidied = words[0] == "tidy"
+    assert after == (before if is_tidied else with_what_is_redone(before, after, request.node.callspec.params["old"]))
 
 
 def as_now(then, columns):
@@ -136,7 +158,7 @@ def as_now(then, columns):
 @pytest.fixture(scope="module", params=[False, True], ids=["as it was", "after a launch"])
 def copies(request, tmp_path_factory):
     """Where each old store has been copied to: as it was, or with its grid written anew by a launch."""
-    places = {}
+    places = {"launched": request.param}
     for folder in FOLDERS:
         places[folder] = tmp_path_factory.mktemp("old") / folder.name
         shutil.copytree(folder, places[folder])
@@ -154,13 +176,16 @@ def test_every_question_has_the_answer_that_it_had(question, copies, monkeypatch
     found = answer(known["words"])
     assert [name for name in found["columns"] if name in known["columns"]] == known["columns"]
     places = [found["columns"].index(name) for name in known["columns"]]
-    rows = iter([[row[place] for place in places] for row in found["rows"]])
+    redone = REDONE[folder.name][1]
+    rows = iter([[row[place] for place in places] for row in found["rows"] if redone not in row])
     for then in known["rows"]:
+        if copies["launched"] and is_redone(then, known["columns"], folder):
+            continue
         then = as_now(then, known["columns"]) if "eps_label" in found["columns"] else then  # noqa: PLW2901 - in today's words
         due = [pytest.approx(value, rel=1e-9) if isinstance(value, float) else value for value in then]
         due = [ANY if (known["words"][-1], n) in CORRECTED else v for n, v in zip(known["columns"], due, strict=True)]
         assert any(row == due for row in rows), due
-    assert known["words"][0] == "table" or not [*rows]
+    assert known["words"][0] != "sql" or not [*rows]
 
 
 def test_under_all_attacks_no_accuracy_is_higher_than_it_was_nor_rises_with_eps(old):
@@ -185,9 +210,9 @@ def test_every_table_and_something_of_every_kind_was_asked(folder):
 def test_what_is_asked_beyond_it_is_added_and_made_with_the_weights_that_are_there(old):
     before = results(old)
     facts = launch("--set", "samples.count=14")
-    assert (facts["cells"], facts["plan"]["attacks_to_prepare"], facts["plan"]["samples_stored"]) == (0, 0, 196)
-    assert facts["shards"] == facts["plan"]["shards_to_run"] == 12
-    assert facts["samples"] == 12 * 2
+    assert (facts["cells"], facts["plan"]["attacks_to_prepare"], facts["plan"]["samples_stored"]) == (0, 0, 196 - 12)
+    assert facts["shards"] == facts["plan"]["shards_to_run"] == 11 + 2
+    assert facts["samples"] == 11 * 2 + 14
     after = results(old)
     assert {name: after[name] for name in before} == before
     counts = ("sql", "store", "select count(*) n, count(distinct position) p from samples")
@@ -204,9 +229,9 @@ def test_what_changed_of_an_id_is_said(old):
         "ids changed:",
         "training.parameters.epochs: 3 is now 4",
         "cell.training.parameters.epochs: 3 is now 4",
+        'attack.stopping: "-" is now "never"',
         "source.training.parameters.epochs: 3 is now 4",
     ]
-    assert what_changed() == "every id is in the store"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -137,7 +137,7 @@ def test_the_tables_of_the_study_are_complete_on_real_images(tmp_path):
     both = [row for row in values if row["dataset"] == "mnist" and row["attack"] in {"fgsm", "pgd"}]
     assert all(row["as_published_n"] == 20 and row["corrected_n"] == 20 for row in both)
     pgd = next(r for r in values if r["published"] == 0.8384)
-    assert (pgd["dataset"], pgd["eps"], pgd["as_published_n"]) == ("fashion_mnist", "0.05", 20)
+    assert (pgd["dataset"], pgd["eps"], pgd["as_published_n"]) == ("fashion_mnist", 0.05, 20)
     assert "PGD accuracy above FGSM accuracy" in pgd["note"]
     asked = "select probe, count(distinct cell_id) as cells, count(*) as n from measures group by all order by all"
     measured = answered(call("sql", store, asked, "--json"))

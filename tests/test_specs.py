@@ -6,6 +6,7 @@ import pytest
 import yaml
 from expansions import cases, cells
 from grids import answered, call
+from real_images import real_images
 
 from grid.spec.read import load_spec
 
@@ -56,14 +57,13 @@ def test_a_published_value_stands_beside_what_is_measured_on_real_images(tmp_pat
     assert "36.71" in text
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_the_tables_of_the_geometry_study_are_made_on_real_images(tmp_path):
-    if not (DATA / "cifar10-jpeg").exists():
-        pytest.skip(f"no CIFAR-10 as JPEG under {DATA}")
+    data = real_images(tmp_path, "cifar10-jpeg")
     store = tmp_path / "store"
     result = call(
         "launch", ROOT / "specs/geometry.yaml", "--profile", "smoke", "--store", store, "--address", "inline",
-        "--data-root", DATA, "--set", "samples.count=8", "--set", "cells.*.training.samples=400",
+        "--data-root", data, "--set", "cells.*.dataset={cifar10: {jpeg: false}}", "--set", "samples.count=8", "--set", "cells.*.training.samples=400",
         "--set", "exclude=[{attack: fgsm, eps: [0.005, 0.01]}]",
     )  # fmt: skip
     assert result.exit_code == 0, result.stderr
@@ -75,5 +75,5 @@ def test_the_tables_of_the_geometry_study_are_made_on_real_images(tmp_path):
     fitted = [row for row in fooling if row["attack"].startswith("universal")]
     assert all(0 <= row["fit_fooling_rate"] <= 1 and row["n_attacked"] == 8 for row in fitted)
     transfer = answered(call("table", store, "transfer", "--json"))
-    pairs = [(row["source_architecture"], row["architecture"]) for row in transfer if "eps=15" in row["attack"]]
+    pairs = [(row["source_architecture"], row["architecture"]) for row in transfer if row["eps"] == 15]
     assert sorted(pairs) == sorted(2 * [(a, b) for a in NETWORKS for b in NETWORKS])

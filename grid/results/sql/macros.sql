@@ -110,6 +110,9 @@ CREATE MACRO overlap(a, b, low, high) AS greatest(0, least(b, high) - greatest(a
 CREATE MACRO without_eps(label, eps) AS
     coalesce(replace(replace(label, '(eps=' || eps || ')', ''), '(eps=' || eps || ', ', '('), label);
 
+-- A resolved attack without what the harness says of when a sample is finished, which depends on the cell and its source.
+CREATE MACRO without_stopping(attack) AS regexp_replace(attack, '"stopping":"[a-z]+",', '', 'g');
+
 -- The label of an attack without its source, for a table that has the source in columns of its own.
 CREATE MACRO without_source(label, source) AS coalesce(
     replace(replace(replace(replace(label,

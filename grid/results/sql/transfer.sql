@@ -6,10 +6,10 @@
 -- Parameter: $grid, the name of the grid.
 WITH asked AS (
     SELECT DISTINCT
-        w.grid, w.case_id, w.attack_json, coalesce(w.source_cell_id, w.cell_id) AS source_id, w.source_cell_id
+        w.grid, w.case_id, without_stopping(w.attack_json) AS attack, coalesce(w.source_cell_id, w.cell_id) AS source_id, w.source_cell_id
     FROM wanted AS w WHERE w.grid = $grid AND w.case_id IS NOT NULL AND w.probe IS NULL
 ), transferred AS (
-    SELECT DISTINCT attack_json FROM asked WHERE source_cell_id IS NOT NULL
+    SELECT DISTINCT attack FROM asked WHERE source_cell_id IS NOT NULL
 ), sources AS (
     SELECT cell_id, any_value(axes) AS axes, min(cell_label) AS label FROM base.all_wanted GROUP BY cell_id
 ), by_sample AS (
@@ -33,7 +33,7 @@ SELECT
     m.* EXCLUDE (case_id, n),
     coalesce(m.n, 0) AS n_attacked, a.samples_stored, a.samples_wanted, a.complete
 FROM asked AS w
-JOIN transferred AS t ON t.attack_json = w.attack_json
+JOIN transferred AS t ON t.attack = w.attack
 JOIN coverage AS a ON a.grid = w.grid AND a.case_id = w.case_id
 JOIN base.votes AS v ON v.grid = a.grid AND v.case_id = a.case_id
 JOIN sources AS s ON s.cell_id = w.source_id
