@@ -147,6 +147,7 @@ def test_what_is_published_of_lwta_is_about_the_published_procedure(lwta):
         if attack.name == "pgd":
             parameters = attack.component.parameters
             assert parameters["steps"] * parameters["alpha"] == pytest.approx(attack.budget.eps / 10)
+            assert parameters["returns"] == "last"
 
 
 def test_models_that_draw_are_attacked_through_their_mean_where_it_is_corrected(lwta):

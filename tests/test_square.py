@@ -5,6 +5,7 @@ import torch
 from attack_toys import Toy, attacked, conv_net, linear, pixels
 from torch import nn
 
+from tasks import noise
 from tasks.attacks._squares import L2Squares, LinfSquares, _bump, _hill, _Windows
 from tasks.attacks.square import _Plan, square
 from tasks.cases import Budget
@@ -43,11 +44,34 @@ class Watched(Toy):
         return super().forward(images)
 
 
+class Noisy(Toy):
+    """Each draw adds noise to the scores."""
+
+    stochastic = True
+
+    def forward(self, images):
+        scores = super().forward(images)
+        return scores + 0.3 * noise.normal(scores)
+
+
 def test_in_linf_a_linear_model_is_driven_to_its_analytic_margin():
     model, images = linear(2, seed=2), 0.4 + 0.2 * pixels(20)
     rows = attacked(model, "square", LINF, images, stop="never", queries=1500)
     for row, margin in zip(rows, margins(model(images), model(images).argmax(1)).tolist(), strict=True):
         assert row["adv_margin"] == pytest.approx(margin - 0.1 * float(gap(model).abs().sum()), abs=1e-5)
+
+
+def test_a_lucky_point_of_a_model_that_draws_does_not_end_the_search():
+    plain, images = linear(2, seed=2), 0.4 + 0.2 * pixels(12)
+    model, samples, labels = Noisy(plain.body).double(), torch.arange(12), plain(images).argmax(1).detach()
+    with frozen(model):
+        streams = Streams("key", samples)
+        view = CountedModel(model, samples, LINF, num_classes=2, eot=10, noise=streams, stopping="confirmed")
+        found, _ = square(view, images, labels, LINF, streams, queries=300, stop="never")
+        lowered = margins(plain(images), labels) - margins(plain(found), labels)
+        share = lowered / (0.1 * gap(plain).abs().sum())
+    assert 0.92 < float(share.mean()) <= 1
+    assert float(view.forwards.double().mean()) < 5000
 
 
 def test_in_l2_a_linear_model_is_driven_most_of_the_way():

@@ -11,7 +11,7 @@ from torch import Tensor
 from tasks.attacks._log_odds import log_odds
 from tasks.attacks._squares import Change, L2Squares, LinfSquares, Squares
 from tasks.cases import Budget
-from tasks.counted import CountedModel
+from tasks.counted import CLOSE_LOOKS, CountedModel
 from tasks.metrics import radius, rowwise, slack
 from tasks.parameters import Count, Share
 from tasks.per_sample import PerSample
@@ -163,7 +163,8 @@ class _Search(PerSample):
     def evaluate(self, plan: _Plan) -> Tensor:
         """Query the points as they are: whether each is better than what its sample had so far.
 
-        Of a model that draws, a point that a look finds better is so if independent looks find it as well.
+        Of a model that draws, a point that a look finds better is so if independent looks find it as well. These are
+        what later points have to beat, so they are many: a point that few put ahead of its worth ends the search.
         """
         images = self.points.view(-1, *self.shape[1:])
         losses, fools = plan.looks(self.model, self.model(images), self.labels)
@@ -172,7 +173,7 @@ class _Search(PerSample):
             rows, done = torch.nonzero(better)[:, 0], torch.zeros_like(fools)
             if len(rows) > 0:
                 view, labels = self.model.at(rows), self.labels[rows]
-                scores, share = view.looks(images[rows], labels)
+                scores, share = view.looks(images[rows], labels, CLOSE_LOOKS)
                 losses[rows], fools[rows] = plan.looks(view, scores, labels)
                 done[rows] = view.finished(images[rows], labels, (share == 1) & plan.leave)
                 better &= self._is_better(losses, fools)
