@@ -168,6 +168,25 @@ def test_what_a_table_cannot_be_is_refused(table, said, tmp_path):
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"robust_accuracy": {"over": "accuracy"}}, "unknown axis 'accuracy'"),
+        ({"robust_accuracy": {"over": "n"}}, "unknown axis 'n'"),
+        ({"published": {"over": "eps"}}, "unknown axis 'eps'. Known: seed"),
+        ({"robust_accuracy": {"over": "seed", "sort": "seed"}}, "unknown column 'seed'"),
+        ({"robust_accuracy": {"over": "seed", "sort": "-accuracy_sd"}}, None),
+        ({"robust_accuracy": {"over": ["eps", "activation.temperature"]}}, None),
+    ],
+)
+def test_check_knows_what_a_table_can_be_averaged_over_and_has_then(table, said, tmp_path):
+    path = spec_of(tmp_path, [table])
+    if said:
+        assert said in problems_of(path)[0]
+    else:
+        check_tables(load_spec(path))
+
+
 def test_a_profile_may_leave_a_column_whose_parameter_no_longer_varies(tmp_path):
     tables = [{"robust_accuracy": {"columns": ["temperature", "accuracy"]}}]
     path = spec_of(

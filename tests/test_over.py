@@ -7,15 +7,18 @@ import math
 import random
 import statistics
 
+import pyarrow as pa
 import pytest
 from scipy import stats
 from test_query import sample_row, wanted_row, written
 
 from grid.errors import UsageError
+from grid.results.over import mean_over
 from grid.results.query import query, run_sql
 from grid.results.student import quantile
 from grid.results.tables import render
 from grid.results.views import Contents, Slice, connect
+from grid.results.where import Subject
 from tasks.schema import PUBLISHED, SAMPLES, WANTED
 
 SEEDS = (0, 1, 2)
@@ -197,6 +200,13 @@ def test_a_source_of_the_same_seed_is_the_same_in_every_line(con):
         ("relu", 3),
         ("sigmoid", 3),
     ]
+
+
+def test_a_setting_that_ids_leave_out_is_averaged_over_as_any_other():
+    cell, rows = cell_of("relu", None, 0), pa.table({"accuracy": [0.2, 0.6], "inputs": ["standardised", "raw"]})
+    about = [Subject(cell, seen=cell), Subject(cell | {"inputs": "raw"}, seen=cell | {"inputs": "raw"})]
+    [line] = mean_over(rows, about, ["inputs"], "robust_accuracy").to_pylist()
+    assert (line["accuracy"], line["over_stored"]) == (pytest.approx(0.4), 2)
 
 
 def test_lines_of_one_seed_have_no_interval_over_seeds_and_a_report_says_so(con):

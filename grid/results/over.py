@@ -71,13 +71,13 @@ def _axis(axis: str, rows: pa.Table, subjects: Sequence[Subject], title: str) ->
     axis = swept.get(axis, axis)
     kind, dot, _ = axis.partition(".")
     is_known = kind in PARAMETER_KINDS if dot else axis in CELL_LISTS
-    if not subjects or (is_known and any(values_of(subject, axis) for subject in subjects)) or _is_about(axis, rows):
+    if not subjects or (is_known and any(values_of(subject, axis) for subject in subjects)) or is_about(axis, rows):
         return axis
-    names = [name for name in rows.column_names if name in CELL_LISTS or name in swept or _is_about(name, rows)]
+    names = [name for name in rows.column_names if name in CELL_LISTS or name in swept or is_about(name, rows)]
     raise UsageError(f"{title} has no such lines: {unknown('axis', axis, names)}")
 
 
-def _is_about(name: str, rows: pa.Table) -> bool:
+def is_about(name: str, rows: pa.Table) -> bool:
     """Whether it is a column that says by itself what a line is about, and no axis of a cell."""
     if (
         name not in rows.column_names
@@ -118,13 +118,15 @@ def _identity(subject: Subject, axes: Sequence[str]) -> str:
         elif kind == "variant" or kind not in AXES:
             continue
         else:
-            under = {**under, "budget": {**under.get("budget", {}), kind: None}}
+            under = {**under, kind: None, "budget": {**under.get("budget", {}), kind: None}}
     return canonical([cell, under, seen])
 
 
 def _leave_out(cell: dict[str, Any], kind: str, parameter: str) -> None:
-    if kind in cell:
-        cell[kind] = without(cell[kind], parameter) if parameter else None
+    """A setting that is the one from before there were any is not in the cell: nor is one that is left out."""
+    resolved = cell.pop(kind, None)
+    if parameter and resolved:
+        cell[kind] = without(resolved, parameter)
 
 
 def _line(
