@@ -14,6 +14,7 @@ from test_query import sample_row, wanted_row, written
 
 from grid.errors import UsageError
 from grid.results.over import mean_over
+from grid.results.parameters import without_what_follows
 from grid.results.query import query, run_sql
 from grid.results.student import quantile
 from grid.results.tables import render
@@ -207,6 +208,23 @@ def test_a_setting_that_ids_leave_out_is_averaged_over_as_any_other():
     about = [Subject(cell, seen=cell), Subject(cell | {"inputs": "raw"}, seen=cell | {"inputs": "raw"})]
     [line] = mean_over(rows, about, ["inputs"], "robust_accuracy").to_pylist()
     assert (line["accuracy"], line["over_stored"]) == (pytest.approx(0.4), 2)
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_what_trainings_watch_is_a_parameter_only_where_cells_differ_in_it_alone(swept):
+    """Ids have it only where a part adds to the loss, as the balancer 0 does not."""
+    trained = [{}, {"watch": "objective"}, {"watch": "objective"} | ({"watch": "head"} if swept else {})]
+    cells = [
+        {
+            **cell_of("drelu", None, 0),
+            "training": component("standard", **own),
+            "activation": component("drelu", balancer=b),
+        }
+        for own, b in zip(trained, (0.0, 1.0, 1.0 if swept else 2.0), strict=True)
+    ]
+    found = without_what_follows([Subject(cell, seen=cell) for cell in cells])
+    assert [each.cell["training"]["parameters"] for each in found] == (trained if swept else [{}, {}, {}])
+    assert all(each.seen == each.cell for each in found)
 
 
 def test_lines_of_one_seed_have_no_interval_over_seeds_and_a_report_says_so(con):

@@ -36,6 +36,28 @@ def swept_of(field: pa.Field) -> Swept | None:
     return Swept(metadata[_AXIS].decode(), metadata[_ALONE] == b"yes") if _AXIS in metadata else None
 
 
+def without_what_follows(subjects: Sequence[Subject]) -> Sequence[Subject]:
+    """The subjects without what their trainings watch, where no two cells differ in that alone.
+
+    It then follows from what else a cell is made of, as in a sweep from no penalty to a large one: ids have what is
+    watched only where that decides something (see `tasks.needs.settled`). That is no parameter that was varied.
+    """
+    cells = {id(cell): cell for subject in subjects for cell in (subject.cell, subject.seen) if "training" in cell}
+    if len({canonical(_watched(cell)) for cell in cells.values()}) < 2:
+        return subjects
+    lean = {key: {**cell, "training": without(cell["training"], "watch")} for key, cell in cells.items()}
+    watched: dict[str, set[str]] = {}
+    for key, cell in cells.items():
+        watched.setdefault(canonical(lean[key]), set()).add(canonical(_watched(cell)))
+    if any(len(each) > 1 for each in watched.values()):
+        return subjects
+    return [s._replace(cell=lean.get(id(s.cell), s.cell), seen=lean.get(id(s.seen), s.seen)) for s in subjects]
+
+
+def _watched(cell: Resolved) -> Any:  # noqa: ANN401 - a JSON value
+    return cell["training"].get("parameters", {}).get("watch")
+
+
 def with_parameters(rows: pa.Table, subjects: Sequence[Subject], named: Collection[str] = ()) -> pa.Table:
     """The table with the columns, each beside its component's; `subjects`: what each row is about.
 

@@ -14,7 +14,7 @@ from grid.questions import TABLES
 from grid.results.columns import IDS
 from grid.results.database import Connection, answer, asked_for, explained, sql_text
 from grid.results.over import mean_over
-from grid.results.parameters import in_order, with_parameters
+from grid.results.parameters import in_order, with_parameters, without_what_follows
 from grid.results.read_only import refuse_all_but_reading
 from grid.results.views import add_comparisons
 from grid.results.where import COLUMNS, Subject, subjects
@@ -52,7 +52,7 @@ def query(con: Connection, name: str, grid: str, over: Sequence[str] = (), param
         if "base.compared" in text:
             add_comparisons(con)
         rows = answer(con, text, given)
-        about = _subjects(con, rows, grid)
+        about = without_what_follows(_subjects(con, rows, grid))
     named = [each for each in (*over, *parameters) if each not in rows.column_names]
     rows = with_parameters(rows.select([each for each in rows.column_names if each not in IDS]), about, named)
     order = in_order(rows)
