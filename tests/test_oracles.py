@@ -58,18 +58,18 @@ BALL = [
 ]  # fmt: skip
 NEAREST = [
     ("deepfool", L2, {}, "foolbox", {"attack": "L2DeepFoolAttack"}),
-    ("deepfool", L2, {}, "torchattacks", {"attack": "DeepFool"}),
+    pytest.param("deepfool", L2, {}, "torchattacks", {"attack": "DeepFool"}, marks=pytest.mark.drill),
     ("deepfool", L2, {}, "art", {"attack": "DeepFool", "epsilon": 0.02}),
     ("deepfool", Budget("linf", None), {}, "foolbox", {"attack": "LinfDeepFoolAttack"}),
     ("superdeepfool", L2, {}, "foolbox", {"attack": "L2DeepFoolAttack"}),
     ("cw", L2, {"steps": 100, "search_steps": 4}, "foolbox",
      {"attack": "L2CarliniWagnerAttack", "steps": 100, "binary_search_steps": 4}),
     ("cw", L2, {"steps": 100, "search_steps": 4}, "torchattacks", {"attack": "CW", "steps": 400}),
-    ("cw", L2, {"steps": 100, "search_steps": 4}, "art",
-     {"attack": "CarliniL2Method", "max_iter": 100, "binary_search_steps": 4}),
+    pytest.param("cw", L2, {"steps": 100, "search_steps": 4}, "art",
+                 {"attack": "CarliniL2Method", "max_iter": 100, "binary_search_steps": 4}, marks=pytest.mark.drill),
     ("fab", Budget("linf", None), {"steps": 20}, "torchattacks", {"attack": "FAB", "steps": 20}),
     ("boundary", L2, {"steps": 500}, "foolbox", {"attack": "BoundaryAttack", "steps": 500}),
-    ("sparsefool", L0, {}, "torchattacks", {"attack": "SparseFool", "steps": 20}),
+    pytest.param("sparsefool", L0, {}, "torchattacks", {"attack": "SparseFool", "steps": 20}, marks=pytest.mark.drill),
 ]  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_ours_fools_as_many_within_the_same_budget(digits, ours, mine, peer, the
 @pytest.mark.parametrize(
     ("ours", "budget", "mine", "peer", "theirs"),
     NEAREST,
-    ids=[f"{case[0]}-{case[1].norm}-{case[3]}" for case in NEAREST],
+    ids=[f"{case[0]}-{case[1].norm}-{case[3]}" for case in (getattr(each, "values", each) for each in NEAREST)],
 )
 def test_ours_finds_points_as_near(digits, ours, budget, mine, peer, theirs):
     wide = Budget(budget.norm, 1.0) if theirs["attack"] == "FAB" else None  # torchattacks will not do without an eps

@@ -356,10 +356,11 @@ def test_a_part_knows_itself_and_its_parts():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_what_check_accepts_runs_and_what_it_refuses_fails(tmp_path):
+@pytest.mark.parametrize("seeds", [range(50), pytest.param(range(50, 200), marks=pytest.mark.drill)], ids=str)
+def test_what_check_accepts_runs_and_what_it_refuses_fails(seeds, tmp_path):
     """Random cells and attacks of built-in components; what only the weights decide is drawn so that it is tame."""
     wrong, counts = [], {"accepted": 0, "refused": 0}
-    for seed in range(120):
+    for seed in seeds:
         spec = agreement.spec(random.Random(seed))
         said = agreement.problems(tmp_path, spec)
         counts["refused" if said else "accepted"] += 1
@@ -373,7 +374,7 @@ def test_what_check_accepts_runs_and_what_it_refuses_fails(tmp_path):
             if said:
                 wrong.append(f"{seed}: refused, and ran: {said}")
     assert wrong == []
-    assert min(counts.values()) > 25
+    assert min(counts.values()) > 10
 
 
 def test_what_is_excluded_stays_so_where_another_rule_is_dropped(tmp_path):

@@ -33,7 +33,7 @@ def test_the_softrmax_spec_is_the_whole_of_its_four_tables():
     assert {value.source for value in spec.published} == {f"Table 5.{number}" for number in (1, 2, 3, 4)}
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_published_value_stands_beside_what_is_measured_on_real_images(tmp_path):
     if not (DATA / "FashionMNIST").exists():
         pytest.skip(f"no Fashion-MNIST under {DATA}")
