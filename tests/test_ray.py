@@ -177,7 +177,9 @@ def test_a_shard_that_kills_every_worker_is_recorded_and_the_rest_is_finished(tm
     assert len(rows(tmp_path / "store")) == 20
 
 
-@pytest.mark.parametrize(("times", "shard_seconds"), [(1, 4.0), (2, 600.0)])
+@pytest.mark.parametrize(
+    ("times", "shard_seconds"), [pytest.param(1, 4.0, marks=pytest.mark.drill), (2, 600.0)], ids=["once", "twice"]
+)
 def test_ctrl_c_once_finishes_what_runs_and_twice_does_not_wait_for_it(tmp_path, times, shard_seconds):
     spec, store = slow_spec(tmp_path, seconds=shard_seconds), tmp_path / "store"
     run = start(spec, store, process_group=0)
