@@ -172,7 +172,7 @@ def test_the_mixes_take_half_of_the_batches_clean(lwta):
     assert mixes == {("pgd",): 0.5, ("pgd", "fgsm"): 0.5, ("pgd", "fgsm", "cw", "noise"): 0.5}
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_the_sigmoid_study_is_measured_on_real_images(tmp_path, data):
     store = tmp_path / "store"
     smoke(SIGMOID, store, data, "exclude=[{dataset: [svhn, fashion_mnist]}]")
