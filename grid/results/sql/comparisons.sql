@@ -152,7 +152,8 @@ FROM judged;
 -- One row per (grid, published value, variant, case); of a value that is a mean over seeds, one per mean over the cases
 -- that differ in their seeds alone. `verdict`: agree where the one number lies in the interval of the other, differ
 -- where it is outside both, or not comparable, with the `reason`. `measured_low`, `measured_high`: about other samples;
--- `over_low`, `over_high`: about other seeds (Student's t).
+-- `over_low`, `over_high`: about other seeds (Student's t), as many or, where
+-- `over` is empty, one more.
 CREATE VIEW comparisons AS
 SELECT
     grid, published_in, metric, is_over AS over, published, published_low, published_high, published_n,

@@ -10,7 +10,8 @@
 --     interval of the other; differ, where it is outside both; not comparable, with the `reason`. The published
 --     interval is Wilson's of so many images as the spec says, or the test split has (`published_n`), and of a value
 --     that is no rate as wide as the measured one would be over so many. The measured one is the wider of that about
---     other samples and, of a mean over seeds, that about other seeds (Student's t).
+--     other samples and, of a mean over seeds, that about other seeds (Student's t): about their mean, or about one
+--     training more where the published value is of one.
 --     `n` is what a value is over: all samples, and targets (accuracies), the attacked (success_rate, fooling_rate,
 --     delta, rho, steps, seconds), the successful (means, medians), the fooled (confidence_fooled), one fit (fit_*).
 --     It is null where the grid wants no such case, and 0 where nothing is stored yet. `complete`: all the row's
